@@ -1,0 +1,44 @@
+/**
+ * What the hypervisor asked the processor to leave the guest for: the VM-execution control fields of a VMCS
+ * (SDM Vol. 3C 25.6), for the reasons this processor knows. `native` runs with `NO_CONTROLS`.
+ */
+export interface ExecutionControls {
+  /** Non-root operation: VMCALL exits instead of #UD, CPUID exits. `false` only on `native`. */
+  readonly nonRoot: boolean;
+  readonly hltExiting: boolean;
+  readonly invlpgExiting: boolean;
+  readonly rdtscExiting: boolean;
+  readonly cr3LoadExiting: boolean;
+  readonly cr3StoreExiting: boolean;
+  readonly movDrExiting: boolean;
+  readonly descriptorTableExiting: boolean;
+  readonly wbinvdExiting: boolean;
+  readonly pauseExiting: boolean;
+  /** 'all', 'none', or the 65,536-bit bitmaps A and B as 8,192 bytes: bit n set = port n exits. Ports that do not exit are bus cycles. */
+  readonly ioExiting: 'all' | 'none' | Uint8Array;
+  /** 'all', 'none', or the 4 × 1,024-byte MSR bitmap (read low, read high, write low, write high). */
+  readonly msrExiting: 'all' | 'none' | Uint8Array;
+  /** Bit n: exception n exits. */
+  readonly exceptionBitmap: number;
+  /** Bits owned by the host: reads give the read shadow; a write that would change an owned bit from its shadow exits. */
+  readonly cr0Mask: number;
+  readonly cr0ReadShadow: number;
+  readonly cr4Mask: number;
+  readonly cr4ReadShadow: number;
+  /** EPT root as a byte offset in monitor space (4-level walk), or null: guest-physical is machine-physical. */
+  readonly eptRoot: number | null;
+  /** What RDTSC adds to virtual time. */
+  readonly tscOffset: number;
+  /**
+   * Deprivileged guest (paravirt, trap-and-emulate, binary translation): the kernel runs above ring 0; GDTR, IDTR, LDTR
+   * and TR address monitor space; any event whose gate leads to ring 0 is an exit; LGDT, MOV CR and the like raise #GP.
+   */
+  readonly deprivileged: boolean;
+}
+
+export const NO_CONTROLS: ExecutionControls = {
+  nonRoot: false, hltExiting: false, invlpgExiting: false, rdtscExiting: false, cr3LoadExiting: false, cr3StoreExiting: false,
+  movDrExiting: false, descriptorTableExiting: false, wbinvdExiting: false, pauseExiting: false,
+  ioExiting: 'none', msrExiting: 'none', exceptionBitmap: 0,
+  cr0Mask: 0, cr0ReadShadow: 0, cr4Mask: 0, cr4ReadShadow: 0, eptRoot: null, tscOffset: 0, deprivileged: false,
+};

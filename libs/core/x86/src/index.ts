@@ -1,0 +1,3 @@
+export * from './execution-controls.js';
+export * from './exit-reason.js';
+export * from './step.js';
