@@ -1,1 +1,1 @@
-export {};
+export * from './xen-domain.js';
