@@ -27,6 +27,7 @@ export const ExitReason = {
   LdtrTrAccess: 47,
   EptViolation: 48,
   EptMisconfiguration: 49,
+  /** Qualification bit 0 (ours): the device model's own deadline, named in answer to a granted port, is due. */
   PreemptionTimer: 52,
   Wbinvd: 54,
   /** An event of a deprivileged guest whose gate leads to ring 0, the monitor's: vector in the qualification. */
@@ -36,7 +37,10 @@ export const ExitReason = {
   TranslationMiss: 0x102,
   Callout: 0x103,
   WriteTrace: 0x104,
-  /** Outside input (a key, a packet) is waiting at the device model, which kicked the processor. */
+  /**
+   * Outside input (a key, a packet) is waiting at the device model, which kicked the processor; or (qualification not 0:
+   * rose << 16 | levels of the 16 ISA lines) a line rose in answer to a granted port that ring -1 did not see.
+   */
   Input: 0x105,
   /** The guest asked for a mode that is not built (real mode, virtual-8086, task gate): the VM stops by name. */
   UnsupportedMode: 0x106,

@@ -1,0 +1,472 @@
+import {
+  ACTIVITY, EFLAGS_SYSTEM, ExitReason, exitReasonName, INTR_LINE, Processor, StepResult, type BusAccess,
+} from '@ringside/x86';
+import { applyToProcessor } from './apply-effect.js';
+import type { Bus, BusEndpoint, BusReply } from './bus.js';
+import { SEGMENT_NAMES, type Effect, type StopState } from './effect.js';
+import { StateGroup, type Exit, type ExitCost, type ExitHandler, type ExitReply, type MaybePromise, type RegisterState, type SegmentState } from './exit.js';
+import { parseMark, type Mark } from './mark.js';
+import { OperationRecorder, type Moment } from './operation-recorder.js';
+import { StateHash } from './state-hash.js';
+import { increment, LatencyTally, summarize, type MachineStatistics, type OperationRecord } from './statistics.js';
+import type { VmSpec } from './vm-spec.js';
+
+/** What ring -1 (or, on native, nobody but the loader) decided when it created the machine. */
+export interface MachineConfig {
+  spec: VmSpec;
+  epoch: number;
+  monitorBytes: number;
+  /** Which state groups an exit carries, by reason; `Registers` where nothing is said. */
+  stateGroups: ReadonlyMap<number, number>;
+  /** Virtual time at which the owner first wants to be asked, ns. */
+  deadline: number;
+}
+
+export interface MachinePorts {
+  /** Ring -1; null on native, where bus cycles go straight to the board. */
+  exits: ExitHandler | null;
+  bus: BusEndpoint;
+  /** Monotonic wall clock in ns: for the books, and for the `real` clock. */
+  wallClock: () => number;
+  /** Let others have the thread between two slices. */
+  yield?: () => Promise<void>;
+  /** `real` clock only: sleep up to `ns`, or until `wake` is called. */
+  sleep?: (ns: number) => { done: Promise<void>; wake: () => void };
+  hooks?: MachineHooks;
+}
+
+export interface MachineHooks {
+  /** An operation begins; what it returns is its trace id. */
+  operationBegins?(record: OperationRecord): string | null;
+  operationEnds?(record: OperationRecord): void;
+  mark?(mark: Mark, machine: VirtualMachine): void;
+  exitAnswered?(reason: string, wallNs: number): void;
+  stateChanged?(state: MachineState, why: string): void;
+}
+
+/** `halted` waits for outside input alone ("parked"): no deadline, no messages, no CPU. */
+export type MachineState = 'created' | 'running' | 'paused' | 'halted' | StopState;
+
+/** Instructions between two looks at the event loop: about a millisecond. */
+const SLICE_INSTRUCTIONS = 100_000;
+const EFLAGS_IF = 1 << 9;
+const NO_BYTES = new Uint8Array(0);
+
+/**
+ * One virtual machine as guest-cpu drives it. It is the only thing that moves the guest forward: it steps the processor to the next
+ * boundary, asks whoever has to be asked, applies the effects of the answer, and goes on. While it waits for an answer the
+ * whole machine stands still.
+ */
+export class VirtualMachine {
+  readonly processor: Processor;
+  readonly recorder = new OperationRecorder();
+  state: MachineState = 'created';
+  /** A sentence for `vm show`. */
+  why = 'created, not started';
+  /** Virtual times at which outside input was taken in: with the input's bytes, all that a replay needs. */
+  readonly inputLog: number[] = [];
+  readonly stateHash: StateHash | null;
+
+  private seq = 0;
+  private deadline: number;
+  /** Earliest deadline that the board named in answer to an access ring -1 did not see (a granted port). */
+  private boardDeadline = Infinity;
+  /** Lines that rose in answer to such an access and that ring -1 has not heard of yet, and the levels. */
+  private boardRose = 0;
+  private boardLines = 0;
+  private readonly exitTallies = new Map<string, LatencyTally>();
+  private readonly messages: Record<string, number> = {};
+  private pauseRequested = false;
+  private inputPending = false;
+  private exitsAnswered = 0;
+  private sleeping: { wake: () => void } | null = null;
+  private running: Promise<void> | null = null;
+  /** Wall and virtual time at which the `real` clock last agreed. */
+  private realOrigin: { wallNs: number; virtualNs: number } | null = null;
+
+  constructor(readonly config: MachineConfig, private readonly ports: MachinePorts) {
+    this.processor = new Processor({ ramBytes: config.spec.memoryMiB * 1_048_576, monitorBytes: config.monitorBytes });
+    this.deadline = config.deadline;
+    this.stateHash = config.spec.hashStates ? new StateHash() : null;
+    if (this.stateHash !== null) this.processor.setObserver(this.stateHash.sample);
+  }
+
+  get native(): boolean {
+    return this.ports.exits === null;
+  }
+
+  /** Virtual time, ns. */
+  get now(): number {
+    return this.processor.virtualTime;
+  }
+
+  get stopped(): boolean {
+    return this.state !== 'created' && this.state !== 'running' && this.state !== 'paused' && this.state !== 'halted';
+  }
+
+  /** Apply an effect list: while creating the machine, and for every reply. The acknowledged vector, if any, is delivered last. */
+  apply(effects: readonly Effect[]): void {
+    let vector: number | null = null;
+    for (const effect of effects) {
+      switch (effect.kind) {
+        case 'interrupt':
+          this.processor.setIntr(effect.line);
+          vector = effect.vector;
+          break;
+        case 'deadline':
+          this.deadline = effect.at;
+          break;
+        case 'activity':
+          if (effect.activity === 'stopped') this.enter(effect.state, effect.why);
+          else this.processor.cpu.i32[ACTIVITY] = effect.activity === 'halted' ? 1 : 0;
+          break;
+        default:
+          applyToProcessor(this.processor, effect);
+      }
+    }
+    if (vector !== null) this.processor.deliverInterrupt(vector);
+  }
+
+  /**
+   * Run until the machine is paused, parked (`halted`) or stopped. A parked machine is run again after `kick`. Never rejects:
+   * a service that does not answer stops the machine by name.
+   */
+  run(): Promise<void> {
+    if (this.running === null) this.running = this.drive(Infinity, Infinity).finally(() => { this.running = null; });
+    return this.running;
+  }
+
+  /** On a machine that does not run: at most `instructions` retired instructions, or to the answer of the next exit. */
+  async step(limit: { instructions?: number; exits?: number }): Promise<void> {
+    if (this.running !== null) await this.pause();
+    this.running = this.drive(limit.instructions ?? Infinity, limit.exits ?? Infinity).finally(() => { this.running = null; });
+    await this.running;
+    if (this.state === 'running') this.enter('paused', 'stepped');
+  }
+
+  /** Resolves when the machine stands still at an instruction boundary, no exit pending. */
+  async pause(): Promise<void> {
+    this.pauseRequested = true;
+    this.sleeping?.wake();
+    await this.running;
+    this.pauseRequested = false;
+    if (this.state === 'running' || this.state === 'created' || this.state === 'halted') this.enter('paused', 'paused by request');
+  }
+
+  /** End the machine by name. */
+  async stop(why: string): Promise<void> {
+    await this.pause();
+    if (!this.stopped) this.enter('stopped', why);
+  }
+
+  /** Outside input waits at the device model: it is taken in at the next slice end. */
+  kick(): void {
+    this.inputPending = true;
+    this.sleeping?.wake();
+  }
+
+  statistics(): MachineStatistics {
+    this.recorder.refresh(this.moment());
+    const exits: MachineStatistics['exits'] = {};
+    for (const [reason, tally] of this.exitTallies) exits[reason] = summarize(tally);
+    return {
+      retired: this.processor.retired, executed: this.processor.executed, virtualNs: this.now,
+      exits, messages: { ...this.messages }, operations: this.recorder.records, operationsDropped: this.recorder.dropped,
+    };
+  }
+
+  private async drive(instructionLimit: number, exitLimit: number): Promise<void> {
+    if (this.stopped) return;
+    if (this.state === 'created') this.beginBoot();
+    this.enter('running', 'running');
+    const retiredLimit = this.processor.retired + instructionLimit;
+    const exitsLimit = this.exitsAnswered + exitLimit;
+    let sliceEnd = this.processor.retired + SLICE_INSTRUCTIONS;
+    if (this.config.spec.clock === 'real') this.realOrigin = { wallNs: this.ports.wallClock(), virtualNs: this.now };
+    try {
+      while (this.state === 'running' && !this.pauseRequested && this.processor.retired < retiredLimit && this.exitsAnswered < exitsLimit) {
+        if (this.processor.retired >= sliceEnd) {
+          if (this.ports.yield !== undefined) await this.ports.yield();
+          sliceEnd = this.processor.retired + SLICE_INSTRUCTIONS;
+          this.followWallClock();
+        }
+        if (this.inputPending) {
+          this.inputPending = false;
+          this.inputLog.push(this.now);
+          await this.ask('input', ExitReason.Input, 0);
+          continue;
+        }
+        if (this.boardRose !== 0) {
+          await this.reportLines();
+          continue;
+        }
+        if (Math.min(this.deadline, this.boardDeadline) <= this.now) {
+          await this.deadlineReached();
+          continue;
+        }
+        if (this.windowOpen()) {
+          await this.ask('inta', ExitReason.InterruptWindow, 0);
+          continue;
+        }
+        if (this.processor.cpu.i32[ACTIVITY] === 1) {
+          if (!(await this.waitHalted())) return;
+          continue;
+        }
+        const budget = Math.min(sliceEnd - this.processor.retired, retiredLimit - this.processor.retired, Math.min(this.deadline, this.boardDeadline) - this.now);
+        const before = this.ports.wallClock();
+        const result = this.processor.step(budget);
+        this.recorder.addWall(this.ports.wallClock() - before, 0, 0);
+        const pending = this.answer(result);
+        if (pending !== undefined) await pending;
+      }
+    } catch (error) {
+      this.enter(isUnreachable(error) ? 'unreachable' : 'crashed', error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  /** What the processor stopped for. Undefined when there is nothing to wait for, so that plain calls stay synchronous. */
+  private answer(result: StepResult): Promise<void> | undefined {
+    const { exit } = this.processor;
+    switch (result) {
+      case StepResult.Budget:
+      case StepResult.Halted:
+        return undefined;
+      case StepResult.Exit:
+        return settle(this.leave(exit.reason, exit.qualification), (reply) => this.complete(reply));
+      case StepResult.BusCycle: {
+        const access = exit.access!;
+        return settle(this.cycle(access.space === 'port' ? 'port' : 'mmio', access), (reply) => this.completeCycle(reply));
+      }
+      case StepResult.InterruptWindow:
+        return this.ask('inta', ExitReason.InterruptWindow, 0);
+      case StepResult.Mark: {
+        const mark = parseMark(exit.mark);
+        if (mark !== null) this.markReached(mark);
+        return undefined;
+      }
+      case StepResult.Stopped:
+        if (exit.reason === ExitReason.TripleFault) this.enter('triple-fault', 'the guest raised an exception while delivering a double fault (SDM Vol. 3A 6.15)');
+        else this.enter('unsupported-mode', `the guest entered a mode that is not built (${exitReasonName(exit.reason)}, qualification ${exit.qualification})`);
+        return undefined;
+      default: { const unreachable: never = result; return unreachable; }
+    }
+  }
+
+  /** Between two instructions: the board on native, ring -1 elsewhere. */
+  private ask(bus: Bus, reason: ExitReason, qualification: number): Promise<void> | undefined {
+    if (this.native) return settle(this.cycle(bus, null), (reply) => this.afterCycle(reply));
+    const { exit } = this.processor;
+    exit.access = null;
+    exit.event = null;
+    exit.instructionLength = 0;
+    return settle(this.leave(reason, qualification), (reply) => this.apply(reply.effects));
+  }
+
+  private async deadlineReached(): Promise<void> {
+    const boardDue = this.boardDeadline <= this.now;
+    this.boardDeadline = Infinity;
+    const due = this.deadline;
+    // Qualification bit 0: the board's own deadline (named in answer to a granted port) is due.
+    await this.ask('time', ExitReason.PreemptionTimer, boardDue ? 1 : 0);
+    // An owner that has no further deadline says so; one that repeats a deadline that has passed would never let the guest go on.
+    if (this.deadline === due && due <= this.now) this.deadline = Infinity;
+  }
+
+  private leave(reason: ExitReason, qualification: number): MaybePromise<ExitReply> {
+    const { processor } = this;
+    const { exit } = processor;
+    const name = exitReasonName(reason);
+    const groups = this.config.stateGroups.get(reason) ?? StateGroup.Registers;
+    const request: Exit = {
+      vmId: this.config.spec.id, epoch: this.config.epoch, seq: ++this.seq, reason, qualification,
+      instructionLength: exit.instructionLength, guestLinear: exit.guestLinear >>> 0, guestPhysical: exit.guestPhysical,
+      now: this.now, retired: processor.retired, executed: processor.executed, interruptible: this.windowAfter(exit.access),
+      access: exit.access, event: exit.event,
+      registers: (groups & StateGroup.Registers) !== 0 ? this.readRegisters() : null,
+      segments: (groups & StateGroup.Segments) !== 0 ? this.readSegments() : null,
+    };
+    this.recorder.countExit(name, reason === ExitReason.Hypercall || reason === ExitReason.Vmcall ? 1 : 0);
+    return this.timed(name, `exit.${name}`, this.ports.exits!.exit(request), (reply) => reply.cost);
+  }
+
+  private cycle(bus: Bus, access: BusAccess | null): MaybePromise<BusReply> {
+    const reply = this.ports.bus.cycle({
+      vmId: this.config.spec.id, epoch: this.config.epoch, seq: ++this.seq, ordinal: 0, bus, now: this.now,
+      address: access?.address ?? 0, size: access?.size ?? 1, write: access?.write ?? false, count: access?.count ?? 0,
+      data: access?.data ?? NO_BYTES, interruptible: this.windowAfter(access),
+    });
+    return this.timed(`io.${bus}`, `io.${bus}`, reply, (answered) => answered.cost);
+  }
+
+  private complete(reply: ExitReply): void {
+    const { disposition } = reply;
+    if (disposition.kind === 'retire') {
+      if (this.processor.exit.access !== null) this.processor.completeAccess(disposition.data);
+      else this.processor.retireExit();
+    }
+    if (disposition.kind === 'inject') {
+      this.apply(reply.effects);
+      this.processor.inject(disposition.event, disposition.cr2 ?? undefined);
+    } else {
+      this.apply(reply.effects);
+    }
+  }
+
+  private completeCycle(reply: BusReply): void {
+    this.processor.completeAccess(reply.data);
+    return this.afterCycle(reply);
+  }
+
+  private afterCycle(reply: BusReply): void {
+    if (this.native) {
+      this.deadline = reply.deadline;
+    } else {
+      // A granted port: ring -1 has not seen this reply. It learns of a line that rose through an exit, of a deadline when it comes.
+      this.boardDeadline = reply.deadline;
+      this.boardRose |= reply.rose;
+      this.boardLines = reply.lines;
+    }
+    this.apply(reply.effects);
+  }
+
+  /** A line rose on a granted port: ring -1 routes interrupts, so it must hear of it (reason `input`, rose << 16 | lines). */
+  private reportLines(): Promise<void> | undefined {
+    const qualification = ((this.boardRose << 16) | this.boardLines) >>> 0;
+    this.boardRose = 0;
+    return this.ask('input', ExitReason.Input, qualification);
+  }
+
+  private async waitHalted(): Promise<boolean> {
+    if (!this.canWake()) {
+      this.enter('halted', 'halted with interrupts disabled: nothing can wake the guest');
+      return false;
+    }
+    const next = Math.min(this.deadline, this.boardDeadline);
+    if (this.config.spec.clock === 'virtual') {
+      if (next === Infinity) {
+        this.enter('halted', 'halted, no deadline: waits for input');
+        return false;
+      }
+      this.processor.skipTime(next - this.now);
+      return true;
+    }
+    if (this.ports.sleep === undefined) throw new Error('the real clock needs a sleep port');
+    if (next === Infinity) {
+      this.enter('halted', 'halted, no deadline: waits for input');
+      return false;
+    }
+    const nap = this.ports.sleep(next - this.now);
+    this.sleeping = nap;
+    await nap.done;
+    this.sleeping = null;
+    this.followWallClock();
+    return true;
+  }
+
+  /** A deprivileged guest blocks by hypercall and is woken by effects; any other needs IF. */
+  private canWake(): boolean {
+    const { cpu } = this.processor;
+    return cpu.controls.deprivileged || (cpu.i32[EFLAGS_SYSTEM]! & EFLAGS_IF) !== 0;
+  }
+
+  private followWallClock(): void {
+    if (this.realOrigin === null) return;
+    const target = this.realOrigin.virtualNs + (this.ports.wallClock() - this.realOrigin.wallNs);
+    const behind = Math.floor(target - this.now);
+    if (behind > 0) this.processor.skipTime(behind);
+  }
+
+  private windowOpen(): boolean {
+    return this.processor.cpu.i32[INTR_LINE] !== 0 && this.processor.interruptible;
+  }
+
+  /** A memory access is answered in the middle of its instruction: no interrupt can be taken there. */
+  private windowAfter(access: BusAccess | null): boolean {
+    return access?.space === 'memory' ? false : this.processor.interruptible;
+  }
+
+  private markReached(mark: Mark): void {
+    const closed = this.recorder.mark(mark, this.moment());
+    this.ports.hooks?.mark?.(mark, this);
+    if (closed !== null) {
+      closed.stateHash = this.stateHash?.value ?? null;
+      this.ports.hooks?.operationEnds?.(closed);
+    } else {
+      this.announceOperation();
+    }
+  }
+
+  private beginBoot(): void {
+    this.recorder.begin(1, this.moment());
+    this.announceOperation();
+  }
+
+  private announceOperation(): void {
+    const open = this.recorder.current;
+    if (open !== null && open.traceId === null) open.traceId = this.ports.hooks?.operationBegins?.(open) ?? null;
+  }
+
+  private moment(): Moment {
+    return { retired: this.processor.retired, executed: this.processor.executed, virtualNs: this.now, wallNs: this.ports.wallClock() };
+  }
+
+  private timed<T>(reason: string, subject: string, reply: MaybePromise<T>, costOf: (reply: T) => ExitCost | undefined): MaybePromise<T> {
+    const sent = this.ports.wallClock();
+    this.countMessages(subject, 1);
+    const book = (answered: T): T => {
+      const took = this.ports.wallClock() - sent;
+      let tally = this.exitTallies.get(reason);
+      if (tally === undefined) this.exitTallies.set(reason, tally = new LatencyTally());
+      tally.record(took);
+      this.exitsAnswered++;
+      this.ports.hooks?.exitAnswered?.(reason, took);
+      const cost = costOf(answered);
+      let handlers = cost?.handlerNs ?? 0;
+      for (const nested of cost?.nested ?? []) this.countMessages(nested.bus, nested.count);
+      handlers = Math.min(handlers, took);
+      this.recorder.addWall(0, took - handlers, handlers);
+      return answered;
+    };
+    return reply instanceof Promise ? reply.then(book) : book(reply);
+  }
+
+  private countMessages(subject: string, count: number): void {
+    increment(this.messages, subject, count);
+    this.recorder.countMessages(subject, count);
+  }
+
+  private readRegisters(): RegisterState {
+    const { processor } = this;
+    return {
+      general: processor.cpu.u32.slice(0, 8),
+      eip: processor.getRegister('eip'), eflags: processor.getRegister('eflags'),
+      cr0: processor.getRegister('cr0'), cr2: processor.getRegister('cr2'), cr3: processor.getRegister('cr3'), cr4: processor.getRegister('cr4'),
+      cpl: processor.getRegister('cpl'),
+    };
+  }
+
+  private readSegments(): Record<(typeof SEGMENT_NAMES)[number], SegmentState> {
+    return Object.fromEntries(SEGMENT_NAMES.map((name) => [name, this.processor.getSegment(name)])) as Record<(typeof SEGMENT_NAMES)[number], SegmentState>;
+  }
+
+  private enter(state: MachineState, why: string): void {
+    if (this.state === state && this.why === why) return;
+    this.state = state;
+    this.why = why;
+    this.ports.hooks?.stateChanged?.(state, why);
+  }
+}
+
+/** Thrown by ports when a service did not answer within its timeout and resends. */
+export class UnreachableError extends Error {
+  override name = 'UnreachableError';
+}
+function isUnreachable(error: unknown): boolean {
+  return error instanceof Error && error.name === 'UnreachableError';
+}
+
+function settle<T>(value: MaybePromise<T>, then: (value: T) => void): Promise<void> | undefined {
+  if (value instanceof Promise) return value.then(then);
+  then(value);
+  return undefined;
+}
