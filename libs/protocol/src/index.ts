@@ -1,1 +1,9 @@
-export {};
+export * from './bus-codec.js';
+export * from './console-codec.js';
+export * from './control-plane.js';
+export * from './exit-codec.js';
+export * from './frame-header.js';
+export * from './memory-codec.js';
+export * from './protocol-error.js';
+export * from './refusal-codec.js';
+export * from './subjects.js';

@@ -1,0 +1,168 @@
+import { SEGMENT_NAMES, type Disposition, type Exit, type ExitReply, type RegisterState, type SegmentName, type SegmentState } from '@ringside/machine';
+import { EventType, ExitReason, type BusAccess, type ProcessorEvent } from '@ringside/x86';
+import type { ByteReader } from './byte-reader.js';
+import type { ByteWriter } from './byte-writer.js';
+import { readCost, writeCost } from './cost-codec.js';
+import { readEffects, writeEffects } from './effect-codec.js';
+import { FrameKind, Hop, beginFrame, readBody, type FrameHeader, type TraceContext } from './frame-header.js';
+import { ProtocolError } from './protocol-error.js';
+
+/** Which groups follow the fixed part of an exit; only those present travel. */
+const Present = { Interruptible: 1, Access: 2, Event: 4, Registers: 8, Segments: 16 } as const;
+const REASONS: ReadonlySet<number> = new Set(Object.values(ExitReason));
+const EVENT_TYPES: ReadonlySet<number> = new Set(Object.values(EventType));
+
+export function encodeExit(exit: Exit, trace: TraceContext | null): Uint8Array {
+  const w = beginFrame(FrameKind.Exit, Hop.GuestCpu, exit.epoch, exit.seq, 0, trace);
+  const { access, event, registers, segments } = exit;
+  w.u8((exit.interruptible ? Present.Interruptible : 0) | (access === null ? 0 : Present.Access) | (event === null ? 0 : Present.Event)
+    | (registers === null ? 0 : Present.Registers) | (segments === null ? 0 : Present.Segments));
+  w.u16(exit.reason);
+  w.u32(exit.qualification);
+  w.u8(exit.instructionLength);
+  w.u32(exit.guestLinear);
+  w.f64(exit.guestPhysical);
+  w.f64(exit.now);
+  w.f64(exit.retired);
+  w.f64(exit.executed);
+  if (access !== null) writeAccess(w, access);
+  if (event !== null) writeEvent(w, event);
+  if (registers !== null) writeRegisters(w, registers);
+  if (segments !== null) writeSegments(w, segments);
+  return w.finish();
+}
+
+/**
+ * @param vmId from the subject: a frame does not repeat it
+ * @throws ProtocolError
+ */
+export function decodeExit(bytes: Uint8Array, vmId: string): Exit {
+  const { header, body: r } = readBody(bytes, FrameKind.Exit);
+  const present = r.u8();
+  if (present > 31) throw new ProtocolError('value', `state groups 0x${present.toString(16)}`);
+  const reason = r.u16();
+  if (!REASONS.has(reason)) throw new ProtocolError('value', `exit reason ${reason}`);
+  const exit: Exit = {
+    vmId, epoch: header.epoch, seq: header.seq, reason: reason as ExitReason, qualification: r.u32(), instructionLength: r.u8(), guestLinear: r.u32(),
+    guestPhysical: r.quantity(), now: r.quantity(), retired: r.quantity(), executed: r.quantity(), interruptible: (present & Present.Interruptible) !== 0,
+    access: (present & Present.Access) === 0 ? null : readAccess(r),
+    event: (present & Present.Event) === 0 ? null : readEvent(r),
+    registers: (present & Present.Registers) === 0 ? null : readRegisters(r),
+    segments: (present & Present.Segments) === 0 ? null : readSegments(r),
+  };
+  r.end();
+  return exit;
+}
+
+const DISPOSITIONS = ['retire', 'resume', 'inject'] as const satisfies readonly Disposition['kind'][];
+
+export function encodeExitReply(reply: ExitReply, request: FrameHeader): Uint8Array {
+  const w = beginFrame(FrameKind.ExitReply, Hop.Hypervisor, request.epoch, request.seq, request.ordinal, null);
+  const { disposition } = reply;
+  w.u8(DISPOSITIONS.indexOf(disposition.kind));
+  if (disposition.kind === 'retire') {
+    w.u8(disposition.data === null ? 0 : 1);
+    if (disposition.data !== null) w.blob(disposition.data);
+  } else if (disposition.kind === 'inject') {
+    writeEvent(w, disposition.event);
+    w.u8(disposition.cr2 === null ? 0 : 1);
+    w.u32(disposition.cr2 ?? 0);
+  }
+  writeEffects(w, reply.effects);
+  writeCost(w, reply.cost);
+  return w.finish();
+}
+
+/** @throws ProtocolError */
+export function decodeExitReply(bytes: Uint8Array): ExitReply {
+  const { body: r } = readBody(bytes, FrameKind.ExitReply);
+  const reply: ExitReply = { disposition: readDisposition(r), effects: readEffects(r), cost: readCost(r) };
+  r.end();
+  return reply;
+}
+
+function readDisposition(r: ByteReader): Disposition {
+  const kind = r.oneOf(DISPOSITIONS);
+  if (kind === 'resume') return { kind };
+  if (kind === 'retire') return { kind, data: r.flag() ? r.blob() : null };
+  const event = readEvent(r);
+  const hasCr2 = r.flag();
+  const cr2 = r.u32();
+  return { kind, event, cr2: hasCr2 ? cr2 : null };
+}
+
+function writeAccess(w: ByteWriter, access: BusAccess): void {
+  w.u8((access.space === 'memory' ? 1 : 0) | (access.write ? 2 : 0));
+  w.u8(access.size);
+  w.u32(access.count);
+  w.f64(access.address);
+  w.blob(access.data);
+}
+
+function readAccess(r: ByteReader): BusAccess {
+  const flags = r.u8();
+  if (flags > 3) throw new ProtocolError('value', `access flags ${flags}`);
+  return { space: (flags & 1) === 0 ? 'port' : 'memory', write: (flags & 2) !== 0, size: readSize(r), count: r.u32(), address: r.quantity(), data: r.blob() };
+}
+
+export function readSize(r: ByteReader): 1 | 2 | 4 {
+  const size = r.u8();
+  if (size !== 1 && size !== 2 && size !== 4) throw new ProtocolError('value', `access size ${size}`);
+  return size;
+}
+
+function writeEvent(w: ByteWriter, event: ProcessorEvent): void {
+  w.u8(event.vector);
+  w.u8(event.type);
+  w.u8(event.errorCode === null ? 0 : 1);
+  w.u32(event.errorCode ?? 0);
+}
+
+function readEvent(r: ByteReader): ProcessorEvent {
+  const vector = r.u8();
+  const type = r.u8();
+  if (!EVENT_TYPES.has(type)) throw new ProtocolError('value', `event type ${type}`);
+  const hasError = r.flag();
+  const errorCode = r.u32();
+  return { vector, type: type as EventType, errorCode: hasError ? errorCode : null };
+}
+
+function writeRegisters(w: ByteWriter, state: RegisterState): void {
+  for (let i = 0; i < 8; i++) w.u32(state.general[i] ?? 0);
+  w.u32(state.eip);
+  w.u32(state.eflags);
+  w.u32(state.cr0);
+  w.u32(state.cr2);
+  w.u32(state.cr3);
+  w.u32(state.cr4);
+  w.u8(state.cpl);
+}
+
+function readRegisters(r: ByteReader): RegisterState {
+  const general = new Uint32Array(8);
+  for (let i = 0; i < 8; i++) general[i] = r.u32();
+  return { general, eip: r.u32(), eflags: r.u32(), cr0: r.u32(), cr2: r.u32(), cr3: r.u32(), cr4: r.u32(), cpl: r.u8() };
+}
+
+function writeSegments(w: ByteWriter, segments: Partial<Record<SegmentName, SegmentState>>): void {
+  let mask = 0;
+  SEGMENT_NAMES.forEach((name, bit) => { if (segments[name] !== undefined) mask |= 1 << bit; });
+  w.u8(mask);
+  for (const name of SEGMENT_NAMES) {
+    const segment = segments[name];
+    if (segment === undefined) continue;
+    w.u16(segment.selector);
+    w.u32(segment.base);
+    w.u32(segment.limit);
+    w.u32(segment.rights);
+  }
+}
+
+function readSegments(r: ByteReader): Partial<Record<SegmentName, SegmentState>> {
+  const mask = r.u8();
+  const segments: Partial<Record<SegmentName, SegmentState>> = {};
+  SEGMENT_NAMES.forEach((name, bit) => {
+    if ((mask & (1 << bit)) !== 0) segments[name] = { selector: r.u16(), base: r.u32(), limit: r.u32(), rights: r.u32() };
+  });
+  return segments;
+}
