@@ -1,6 +1,6 @@
 // ./ringside test [--long] [--project NAME …]: build, lint, every project's Jest tests, end-to-end tests; the last line counts.
 import { spawn } from 'node:child_process';
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -92,14 +92,18 @@ function collect(project, target, directory, file) {
 }
 
 async function jestThroughNx(target, file) {
-  const filter = options.project ? ['--projects', options.project.map((name) => name.includes('/') ? name : `@ringside/${name}`).join(',')] : [];
+  const known = (name) => existsSync(join(root, name, 'jest.config.mjs')) || name.includes('/') ? name : `@ringside/${name}`;
+  const filter = options.project ? ['--projects', options.project.map((name) => known(name)).join(',')] : [];
   const listing = await run(bin('nx'), ['graph', '--file=dist/project-graph.json'], { capture: true, quiet: true });
   if (listing.code !== 0) return void failures.push(`nx: ${listing.output.trim()}`);
   const { graph } = JSON.parse(readFileSync(join(root, 'dist/project-graph.json'), 'utf8'));
   const wanted = Object.values(graph.nodes).filter((node) => node.data.targets?.[target] &&
     (!options.project || options.project.some((name) => node.name === name || node.name === `@ringside/${name}`)));
   if (wanted.length === 0) return;
-  for (const node of wanted) rmSync(join(root, node.data.root, file), { force: true });
+  for (const node of wanted) {
+    rmSync(join(root, node.data.root, file), { force: true });
+    mkdirSync(join(root, node.data.root, 'dist'), { recursive: true });
+  }
   process.stdout.write(`\n── ${target}: ${wanted.map((node) => node.name.replace('@ringside/', '')).join(' ')}\n`);
   await run(bin('nx'), ['run-many', '-t', target, '--parallel=2', '--output-style=static', ...filter]);
   for (const node of wanted) collect(node.name, target, join(root, node.data.root), file);
