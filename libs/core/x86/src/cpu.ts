@@ -1,8 +1,17 @@
+import { CodeCache } from './code-cache.js';
 import { NO_CONTROLS, type ExecutionControls } from './execution-controls.js';
+import { ExitReason } from './exit-reason.js';
+import { TLB_ENTRIES } from './tlb.js';
 import type { BusAccess, ProcessorEvent, ProcessorExit } from './step.js';
 
 /** Where guest RAM begins in the VM's memory; below it lie the processor state and the TLB (state.ts). */
 export const RAM_BASE = 0x40000;
+
+/** Features that a model of the processor may have or not; see cpuid.ts. */
+export interface CpuFeatures {
+  /** Number of physical-address bits, 32–36: bits above it are reserved in paging entries. */
+  physicalAddressBits: number;
+}
 
 /**
  * The machine that every instruction function takes as its parameter: views on the VM's memory and what cannot live in it.
@@ -20,9 +29,36 @@ export class Cpu {
   readonly monitorBase: number;
   readonly monitorBytes: number;
   controls: ExecutionControls = NO_CONTROLS;
-  readonly exit: ProcessorExit = { reason: 0, qualification: 0, instructionLength: 0, guestLinear: 0, guestPhysical: 0, access: null, event: null, mark: 0 };
+  readonly exit: ProcessorExit = { reason: ExitReason.ExceptionOrNmi, qualification: 0, instructionLength: 0, guestLinear: 0, guestPhysical: 0, access: null, event: null, mark: 0 };
 
-  constructor(ramBytes: number, monitorBytes: number) {
+  /** Predecoded instructions (slots.ts). */
+  readonly code: CodeCache;
+  /** Mode bits that decoding depends on (slots.ts), and 1 while CPL is 3. Kept by `modeChanged`. */
+  mode = 0;
+  user = 0;
+  /** What the run loop returns after an instruction that ends a step: a StepResult, or -1. */
+  stepResult = -1;
+  /** Budget of the running slice; less REMAINING, what it has retired so far. */
+  sliceBudget = 0;
+
+  /** TLB entries in use, so that a flush touches only those; more than fit are found by a full scan (paging.ts). */
+  readonly tlbLog = new Int32Array(1024);
+  tlbLogged = 0;
+  readonly tlbGlobal = new Uint8Array(2 * TLB_ENTRIES);
+  /** 1 once a page larger than 4 KiB was entered: INVLPG then flushes the whole TLB. */
+  tlbLarge = false;
+  /** Guest-physical address of the last translation that led outside RAM. */
+  busPhysical = 0;
+  /** Whether it was EPT that led nowhere: the access leaves with an EPT violation, else with a bus cycle. */
+  eptViolated = false;
+  /** Accesses outside RAM by page walks and instruction fetches, which read all ones. */
+  strayReads = 0;
+  /** Frames whose place differs from the default (identity over RAM, all else bus): byte offset in `memory`, or -1 for none. */
+  readonly frames = new Map<number, number>();
+  /** Answers to the bus accesses of the instruction being executed, by ordinal (memory.ts). */
+  readonly replay: Uint8Array[] = [];
+
+  constructor(ramBytes: number, monitorBytes: number, readonly features: CpuFeatures = { physicalAddressBits: 36 }) {
     const pages = Math.ceil((RAM_BASE + ramBytes + monitorBytes) / 65_536);
     this.memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
     const { buffer } = this.memory;
@@ -34,6 +70,7 @@ export class Cpu {
     this.ramBytes = ramBytes;
     this.monitorBase = RAM_BASE + ramBytes;
     this.monitorBytes = monitorBytes;
+    this.code = new CodeCache(buffer.byteLength >>> 12);
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Cpu } from './cpu.js';
 import type { ExitReason } from './exit-reason.js';
+import { StepResult } from './step.js';
 import { FAULT_ERROR, FAULT_HAS_ERROR, FAULT_VECTOR } from './state.js';
 
 /** Exception vectors (SDM Vol. 3A 6.3.1). */
@@ -11,6 +12,10 @@ export const DE = 0, DB = 1, NMI = 2, BP = 3, OF = 4, BR = 5, UD = 6, NM = 7, DF
  */
 export const FAULT = Object.freeze({ thrown: 'fault' });
 export const EXIT = Object.freeze({ thrown: 'exit' });
+
+export function isControlTransfer(thrown: unknown): boolean {
+  return thrown === FAULT || thrown === EXIT;
+}
 
 /** Raise an exception with an error code, or none when `errorCode` is negative. The instruction must not have changed any state. */
 export function raise(cpu: Cpu, vector: number, errorCode = -1): never {
@@ -24,5 +29,12 @@ export function raise(cpu: Cpu, vector: number, errorCode = -1): never {
 export function leave(cpu: Cpu, reason: ExitReason, qualification = 0): never {
   cpu.exit.reason = reason;
   cpu.exit.qualification = qualification >>> 0;
+  cpu.stepResult = StepResult.Exit;
+  throw EXIT;
+}
+
+/** Leave for a bus cycle that no execution control intercepts. The caller has set `cpu.exit.access`. */
+export function leaveForBus(cpu: Cpu): never {
+  cpu.stepResult = StepResult.BusCycle;
   throw EXIT;
 }

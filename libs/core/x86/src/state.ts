@@ -29,12 +29,12 @@ export const EIP = 9;
  * Bit 1 is always set here. Use `getEflags` and `setEflags` to read and write the whole register.
  */
 export const EFLAGS_SYSTEM = 10;
-/** Lazy arithmetic flags (flags.ts): operation kind, result and operands of the last flag-setting instruction. */
-export const FLAG_OP = 11;
+/**
+ * The arithmetic flags, lazily (flags.ts draws the layout): the last result, sign-extended from the operation's width, gives
+ * ZF, SF and PF; the carries give CF, OF and AF. Words 11, 14 and 15 are free.
+ */
 export const FLAG_RESULT = 12;
-export const FLAG_SRC1 = 13;
-export const FLAG_SRC2 = 14;
-export const FLAG_CARRY_IN = 15;
+export const FLAG_CARRIES = 13;
 
 export const CR0 = 16;
 export const CR2 = 17;
@@ -103,8 +103,18 @@ export const FAULT_HAS_ERROR = 98;
 /** Address of the slot being executed, written before anything that can fault (slots.ts). */
 export const CURRENT_SLOT = 99;
 
-/** First word that the engine (TLB, scratch) may use for itself. */
+/** Words from here to the f64 counters are the engine's own. */
 export const ENGINE_WORDS = 128;
+/** Budget left at the beginning of the instruction being executed; written before every function of the cold table. */
+export const REMAINING = 128;
+/** Iterations that the REP instruction being executed has completed in this step. */
+export const REP_DONE = 129;
+/** Ordinal of the next bus access inside the instruction being executed (memory.ts). */
+export const BUS_ORDINAL = 130;
+/** 1: a single-step trap (#DB, DR6.BS) is due at this boundary. */
+export const TRAP_DUE = 131;
+/** Events delivered since the last instruction retired: see processor.ts, "exception storms". */
+export const EVENTS_WITHOUT_PROGRESS = 132;
 
 /** f64 indices into `Cpu.f64` (byte offset 0x800): exact integer counters below 2^53. */
 export const RETIRED = 256;

@@ -1,0 +1,168 @@
+import type { Cpu } from './cpu.js';
+import { revokeWrites, restoreWrites } from './paging.js';
+
+/**
+ * Predecoded instructions. A slot is eight words (slots.ts); slots of consecutive instructions lie behind each other, up to one that
+ * transfers control or ends the run. Code is found by the page of the VM's memory that holds its bytes (so by space and frame, whatever
+ * maps it) and the mode it was decoded in; a run never crosses a page.
+ */
+export const SLOT_WORDS = 8;
+export const SLOT_OP = 0;
+export const SLOT_META = 7;
+
+/** Operation numbers that the cache itself writes; see slots.ts. */
+export const OP_STALE = 1;
+
+/** The first slots are scratch: one copied instruction and the end of its run. */
+export const SCRATCH_SLOT = SLOT_WORDS;
+const FIRST_SLOT = 8 * SLOT_WORDS;
+const MOST_WORDS = 1 << 22;
+const JUMPS = 4096;
+export const JUMP_MASK = JUMPS - 1;
+/** Offset of the user half in `jumps`. */
+export const USER_JUMPS = 2 * JUMPS;
+const MODES = 16;
+
+/** Write detection is per 32 bytes, so that data beside code costs little. */
+const CHUNK_SHIFT = 5;
+
+export class CodeCache {
+  slots = new Int32Array(1 << 14);
+  top = FIRST_SLOT;
+  /** Counts every time all slots were dropped, for who holds a slot number across a decode. */
+  generation = 0;
+  /** Slots by page offset: key is host page × 16 + mode. */
+  readonly pages = new Map<number, Int32Array>();
+  /** 1 for every page of the VM's memory that holds predecoded code, and which 32-byte chunks of it do. */
+  readonly pageFlags: Uint8Array;
+  readonly chunks = new Map<number, Uint32Array>();
+  /** (EIP, slot) of recent control transfers that leave a run, supervisor half and user half; slot 0 is none. Valid for the present TLB and mode. */
+  readonly jumps = new Int32Array(4 * JUMPS);
+  jumpsUsed = false;
+
+  constructor(pages: number) {
+    this.pageFlags = new Uint8Array(pages);
+  }
+
+  forgetJumps(): void {
+    if (!this.jumpsUsed) return;
+    this.jumps.fill(0);
+    this.jumpsUsed = false;
+  }
+}
+
+/** Room for `words` more words of slots; drops all code when the cache is full. */
+export function reserveSlots(cpu: Cpu, words: number): void {
+  const { code } = cpu;
+  if (code.top + words <= code.slots.length) return;
+  if (code.slots.length < MOST_WORDS) {
+    const larger = new Int32Array(code.slots.length * 2);
+    larger.set(code.slots);
+    code.slots = larger;
+    return;
+  }
+  dropCode(cpu);
+}
+
+export function dropCode(cpu: Cpu): void {
+  const { code } = cpu;
+  for (const page of code.chunks.keys()) {
+    code.pageFlags[page] = 0;
+    restoreWrites(cpu, page);
+  }
+  code.pages.clear();
+  code.chunks.clear();
+  code.top = FIRST_SLOT;
+  code.generation++;
+  code.jumpsUsed = true;
+  code.forgetJumps();
+}
+
+/** The slots of one page in one mode. */
+export function codePage(cpu: Cpu, hostPage: number, mode: number): Int32Array {
+  const { code } = cpu;
+  const key = hostPage * MODES + mode;
+  let page = code.pages.get(key);
+  if (page === undefined) {
+    page = new Int32Array(4096);
+    code.pages.set(key, page);
+  }
+  return page;
+}
+
+/** Bytes `from` (inclusive) to `to` of a page now stand predecoded. */
+export function watchCode(cpu: Cpu, hostPage: number, from: number, to: number): void {
+  const { code } = cpu;
+  let chunks = code.chunks.get(hostPage);
+  if (chunks === undefined) {
+    chunks = new Uint32Array(4);
+    code.chunks.set(hostPage, chunks);
+    code.pageFlags[hostPage] = 1;
+    revokeWrites(cpu, hostPage);
+  }
+  for (let chunk = from >>> CHUNK_SHIFT; chunk <= (to - 1) >>> CHUNK_SHIFT; chunk++) chunks[chunk >>> 5]! |= 1 << (chunk & 31);
+}
+
+/** Bytes of a page that may hold code were written: forget instructions made of them. May span pages. */
+export function codeWritten(cpu: Cpu, host: number, bytes: number): void {
+  const { code } = cpu;
+  let at = host;
+  let left = bytes;
+  while (left > 0) {
+    const offset = at & 0xfff;
+    const length = left < 4096 - offset ? left : 4096 - offset;
+    const hostPage = at >>> 12;
+    if (code.pageFlags[hostPage] !== 0) {
+      const chunks = code.chunks.get(hostPage)!;
+      const last = (offset + length - 1) >>> CHUNK_SHIFT;
+      for (let chunk = offset >>> CHUNK_SHIFT; chunk <= last; chunk++) {
+        if ((chunks[chunk >>> 5]! & (1 << (chunk & 31))) !== 0) {
+          forget(cpu, hostPage, offset, offset + length);
+          break;
+        }
+      }
+    }
+    at += length;
+    left -= length;
+  }
+}
+
+/** Make stale every slot with a byte in [from, to), and stop watching chunks that hold no instruction any more. */
+function forget(cpu: Cpu, hostPage: number, from: number, to: number): void {
+  const { code } = cpu;
+  const { slots } = code;
+  const chunks = code.chunks.get(hostPage)!;
+  const firstChunk = from >>> CHUNK_SHIFT;
+  const lastChunk = (to - 1) >>> CHUNK_SHIFT;
+  for (let chunk = firstChunk; chunk <= lastChunk; chunk++) chunks[chunk >>> 5]! &= ~(1 << (chunk & 31));
+  const first = (firstChunk << CHUNK_SHIFT) - 15;
+  const end = (lastChunk + 1) << CHUNK_SHIFT;
+  for (let mode = 0; mode < MODES; mode++) {
+    const page = code.pages.get(hostPage * MODES + mode);
+    if (page === undefined) continue;
+    for (let offset = first < 0 ? 0 : first; offset < end; offset++) {
+      const slot = page[offset]!;
+      if (slot === 0) continue;
+      const length = slotLength(slots, slot);
+      if (offset < to && offset + length > from) {
+        slots[slot + SLOT_OP] = OP_STALE;
+        page[offset] = 0;
+      } else {
+        for (let chunk = offset >>> CHUNK_SHIFT; chunk <= (offset + length - 1) >>> CHUNK_SHIFT; chunk++) {
+          if (chunk >= firstChunk && chunk <= lastChunk) chunks[chunk >>> 5]! |= 1 << (chunk & 31);
+        }
+      }
+    }
+  }
+  if ((chunks[0]! | chunks[1]! | chunks[2]! | chunks[3]!) === 0) {
+    code.chunks.delete(hostPage);
+    code.pageFlags[hostPage] = 0;
+    for (let mode = 0; mode < MODES; mode++) code.pages.delete(hostPage * MODES + mode);
+    restoreWrites(cpu, hostPage);
+  }
+}
+
+/** Instruction length in bytes, from a slot's last word (layout: slots.ts). */
+function slotLength(slots: Int32Array, slot: number): number {
+  return (slots[slot + SLOT_META]! >>> 8) & 15;
+}
