@@ -1,1 +1,11 @@
-export {};
+export * from './board.js';
+export * from './bus-device.js';
+export * from './bus.js';
+export * from './interrupt-lines.js';
+export * from './interrupt-router.js';
+export * from './pic-8259.js';
+export * from './pit-8254.js';
+export * from './pit-clock.js';
+export * from './split-board.js';
+export * from './string-access.js';
+export * from './system-control-port.js';
