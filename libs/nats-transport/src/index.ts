@@ -1,1 +1,11 @@
-export {};
+export * from './connect.js';
+export * from './control-memory.js';
+export * from './errors.js';
+export * from './faulty-wire.js';
+export * from './frame-context.js';
+export * from './nats-client.js';
+export * from './nats-server.js';
+export * from './pass-through.filter.js';
+export * from './reply-memory.js';
+export * from './request-mux.js';
+export * from './wire.js';

@@ -1,0 +1,2 @@
+export * from './nats-server-process.js';
+export * from './memory-wire.js';
