@@ -1,4 +1,5 @@
 import { CodeCache } from './code-cache.js';
+import { I686_FEATURES, type CpuFeatures } from './cpuid.js';
 import { NO_CONTROLS, type ExecutionControls } from './execution-controls.js';
 import { ExitReason } from './exit-reason.js';
 import { TLB_ENTRIES } from './tlb.js';
@@ -6,12 +7,6 @@ import type { BusAccess, ProcessorEvent, ProcessorExit } from './step.js';
 
 /** Where guest RAM begins in the VM's memory; below it lie the processor state and the TLB (state.ts). */
 export const RAM_BASE = 0x40000;
-
-/** Features that a model of the processor may have or not; see cpuid.ts. */
-export interface CpuFeatures {
-  /** Number of physical-address bits, 32–36: bits above it are reserved in paging entries. */
-  physicalAddressBits: number;
-}
 
 /**
  * The machine that every instruction function takes as its parameter: views on the VM's memory and what cannot live in it.
@@ -58,7 +53,7 @@ export class Cpu {
   /** Answers to the bus accesses of the instruction being executed, by ordinal (memory.ts). */
   readonly replay: Uint8Array[] = [];
 
-  constructor(ramBytes: number, monitorBytes: number, readonly features: CpuFeatures = { physicalAddressBits: 36 }) {
+  constructor(ramBytes: number, monitorBytes: number, readonly features: CpuFeatures = I686_FEATURES) {
     const pages = Math.ceil((RAM_BASE + ramBytes + monitorBytes) / 65_536);
     this.memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
     const { buffer } = this.memory;

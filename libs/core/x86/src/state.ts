@@ -121,3 +121,5 @@ export const RETIRED = 256;
 export const EXECUTED = 257;
 /** Guest time minus retired instructions, in ns: what HLT skipped. TSC = retired + skipped (1 GHz). */
 export const SKIPPED = 258;
+/** What WRMSR to IA32_TIME_STAMP_COUNTER has added to the TSC. */
+export const TSC_ADJUST = 259;
