@@ -1,1 +1,5 @@
+export * from './elf32.js';
+export * from './loader-error.js';
+export * from './memory-effects.js';
+export * from './multiboot.js';
 export * from './xen-domain.js';
