@@ -28,6 +28,7 @@ export default tseslint.config(
             onlyDependOnLibsWithTags: ['type:core'],
             bannedExternalImports: ['@nestjs/*', '@nats-io/*', 'nats', '@opentelemetry/*', 'rxjs', 'reflect-metadata'],
           },
+          { sourceTag: 'type:assembly', onlyDependOnLibsWithTags: ['type:core', 'type:guests'], bannedExternalImports: ['@nestjs/*', '@nats-io/*', '@opentelemetry/*'] },
           { sourceTag: 'type:guests', onlyDependOnLibsWithTags: ['type:core', 'type:guests'], bannedExternalImports: ['@nestjs/*', '@nats-io/*', '@opentelemetry/*'] },
           { sourceTag: 'type:protocol', onlyDependOnLibsWithTags: ['type:core'], bannedExternalImports: ['@nestjs/*', '@nats-io/*', '@opentelemetry/*'] },
           { sourceTag: 'type:telemetry', onlyDependOnLibsWithTags: ['type:core', 'type:protocol'] },
