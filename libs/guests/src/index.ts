@@ -1,1 +1,1 @@
-export {};
+export * from './seeded-guest.js';

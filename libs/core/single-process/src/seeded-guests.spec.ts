@@ -1,0 +1,48 @@
+import { seededGuest, seededPvGuest } from '@ringside/guests';
+import { SingleProcess, specOf } from './single-process.js';
+
+const SEEDS = Array.from({ length: 20 }, (_, index) => index * 7919 + 1);
+
+const exitCounts = (whole: SingleProcess): Record<string, number> =>
+  Object.fromEntries(Object.entries(whole.machine.statistics().exits).map(([reason, { count }]) => [reason, count]));
+
+describe('guests made from a seed cost exactly what the oracle says', () => {
+  it.each(SEEDS)('native, seed %i: one bus message for each port cycle', async (seed) => {
+    const guest = seededGuest(seed);
+    const whole = new SingleProcess({ spec: specOf(), image: guest.image });
+    await whole.machine.run();
+    expect([whole.machine.state, whole.machine.why]).toEqual(['shutdown', expect.any(String)]);
+    expect(exitCounts(whole)).toEqual({ 'io.port': guest.portCycles });
+    expect(whole.busRequests).toBe(guest.portCycles);
+  });
+
+  it.each(SEEDS)('hardware-assisted, seed %i', async (seed) => {
+    const guest = seededGuest(seed);
+    const whole = new SingleProcess({ spec: specOf({ path: 'hardware-assisted', mmu: 'nested' }), image: guest.image });
+    const { controls } = whole.machine.processor.cpu;
+    const expected = guest.hardwareAssisted(controls);
+    await whole.machine.run();
+    expect([whole.machine.state, whole.machine.why]).toEqual(['shutdown', expect.any(String)]);
+    expect(exitCounts(whole)).toEqual({ ...expected, 'ept-violation': guest.regions });
+  });
+
+  it.each(SEEDS)('paravirt, seed %i', async (seed) => {
+    const guest = seededPvGuest(seed);
+    const whole = new SingleProcess({ spec: specOf({ path: 'paravirt', mmu: 'direct', guestKernelRing: 1 }), image: guest.image });
+    await whole.machine.run();
+    expect([whole.machine.state, whole.machine.why]).toEqual(['shutdown', expect.any(String)]);
+    expect(exitCounts(whole)).toEqual(guest.exits);
+  });
+
+  it('passes through the same states on native and hardware-assisted', async () => {
+    for (const seed of SEEDS) {
+      const { image } = seededGuest(seed);
+      const native = new SingleProcess({ spec: specOf({ hashStates: true }), image });
+      const hardware = new SingleProcess({ spec: specOf({ path: 'hardware-assisted', mmu: 'nested', hashStates: true }), image });
+      await native.machine.run();
+      await hardware.machine.run();
+      expect(hardware.machine.stateHash!.samples).toBe(native.machine.stateHash!.samples);
+      expect(hardware.machine.stateHash!.value).toBe(native.machine.stateHash!.value);
+    }
+  });
+});
