@@ -1,8 +1,13 @@
 import type { Command } from 'commander';
 import type { Context } from '../context.js';
-import { upCommand } from './up.js';
+import { disassembleCommand } from './disassemble.js';
 import { downCommand } from './down.js';
+import { exitsCommand } from './exits.js';
 import { statusCommand } from './status.js';
+import { upCommand } from './up.js';
+import { vmCommand } from './vm/index.js';
 
 /** Every command, in the order of `--help`. One file each. */
-export const commands: readonly ((context: Context) => Command)[] = [upCommand, downCommand, statusCommand];
+export const commands: readonly ((context: Context) => Command)[] = [
+  upCommand, downCommand, statusCommand, vmCommand, exitsCommand, disassembleCommand,
+];

@@ -1,0 +1,77 @@
+import { PATHS, type ClockKind, type Mmu, type Path, type ScriptStep, type VmSpec } from '@ringside/machine';
+import { isVmId } from '@ringside/protocol';
+import { usageFailure } from '../failure.js';
+
+/** What this version runs; the two software paths follow. */
+export const BUILT_PATHS = ['native', 'paravirt', 'hardware-assisted'] as const satisfies readonly Path[];
+export type BuiltPath = (typeof BUILT_PATHS)[number];
+
+interface PathChoices { mmus: readonly Mmu[]; rings: readonly VmSpec['guestKernelRing'][] }
+/** The first of each is the default. */
+const choices: Record<BuiltPath, PathChoices> = {
+  native: { mmus: ['none'], rings: [0] },
+  paravirt: { mmus: ['direct'], rings: [1] },
+  'hardware-assisted': { mmus: ['nested'], rings: [0] },
+};
+
+/** What a PV guest's kernel in ring 1 reaches without an exit: the ATA channel and the parallel port, as a driver domain's would. */
+const grantedToParavirt: VmSpec['grantedPorts'] = [{ from: 0x1f0, to: 0x1f7 }, { from: 0x3f6, to: 0x3f6 }, { from: 0x378, to: 0x37a }];
+
+export const BUILT_IN_GUESTS = ['ringlet'] as const;
+export const BUILT_IN_DISKS = ['ringlet'] as const;
+
+export function parsePath(text: string): BuiltPath {
+  const path = BUILT_PATHS.find((name) => name === text);
+  if (path !== undefined) return path;
+  if (PATHS.some((name) => name === text)) throw usageFailure(`The path ${text} is not built yet; there are ${BUILT_PATHS.join(', ')}.`);
+  throw usageFailure(`There is no path "${text}"; there are ${BUILT_PATHS.join(', ')}.`);
+}
+
+export function parseClock(text: string): ClockKind {
+  if (text === 'virtual' || text === 'real') return text;
+  throw usageFailure(`There is no clock "${text}"; there are virtual and real.`);
+}
+
+export interface SpecChoices {
+  id: string;
+  path: BuiltPath;
+  mmu?: string | undefined;
+  guestKernelRing?: number | undefined;
+  memoryMiB?: number | undefined;
+  clock: ClockKind;
+  /** Built-in name or `sha256:…`. */
+  guest: string;
+  commandLine?: string | undefined;
+  disk?: string | null | undefined;
+  script?: ScriptStep[] | undefined;
+  grantedPorts?: VmSpec['grantedPorts'] | undefined;
+  hashStates?: boolean | undefined;
+}
+
+/** Fills in what was not said, and refuses what does not go together. */
+export function vmSpec(given: SpecChoices): VmSpec {
+  const { mmus, rings } = choices[given.path];
+  const mmu = given.mmu === undefined ? mmus[0]! : mmus.find((name) => name === given.mmu);
+  if (mmu === undefined) throw usageFailure(`On ${given.path} there is no mmu "${given.mmu}"; there is ${mmus.join(', ')}.`);
+  const ring = given.guestKernelRing === undefined ? rings[0]! : rings.find((number) => number === given.guestKernelRing);
+  if (ring === undefined) throw usageFailure(`On ${given.path} the guest's kernel runs in ring ${rings.join(' or ')}, not ${given.guestKernelRing}.`);
+  if (!isVmId(given.id)) throw usageFailure(`"${given.id}" cannot name a VM: lower-case letters, digits and inner hyphens, at most 63.`);
+  const teaching = BUILT_IN_GUESTS.some((name) => name === given.guest);
+  return {
+    id: given.id, path: given.path, mmu, guestKernelRing: ring, memoryMiB: given.memoryMiB ?? 32, clock: given.clock,
+    guest: given.guest, commandLine: given.commandLine ?? '',
+    disk: given.disk === undefined ? (teaching ? 'ringlet' : null) : given.disk,
+    script: given.script ?? [],
+    grantedPorts: given.grantedPorts ?? (given.path === 'paravirt' && teaching ? grantedToParavirt : []),
+    hashStates: given.hashStates ?? false,
+  };
+}
+
+/** `0x378-0x37a` or `0x3f6`. */
+export function parsePortRange(text: string): { from: number; to: number } {
+  const match = /^(0x[0-9a-f]{1,4}|\d{1,5})(?:-(0x[0-9a-f]{1,4}|\d{1,5}))?$/i.exec(text);
+  const from = Number(match?.[1]);
+  const to = Number(match?.[2] ?? match?.[1]);
+  if (match === null || from > to || to > 0xffff) throw usageFailure(`"${text}" is no port range: 0x378-0x37a, or one port.`);
+  return { from, to };
+}
