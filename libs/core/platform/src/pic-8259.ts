@@ -281,7 +281,9 @@ export class Pic8259Pair implements BusDevice {
   /** Whether INTR is low and an edge on `irq` would raise it. Until then nobody needs to know of that edge. */
   wouldInterrupt(irq: number): boolean {
     if (this.intr) return false;
-    return irq < 8 ? this.master.wouldInterrupt(irq) : this.slave.wouldInterrupt(irq - 8) && this.master.wouldInterrupt(CASCADE);
+    if (irq < 8) return this.master.wouldInterrupt(irq);
+    // The master's input is edge triggered: while the slave's INT is up already, a further request there is no edge.
+    return this.slave.pending < 0 && this.slave.wouldInterrupt(irq - 8) && this.master.wouldInterrupt(CASCADE);
   }
 
   /** The two INTA cycles: the vector. Spurious requests give IR7 of the controller that was asked. */
