@@ -1,0 +1,31 @@
+import type { Path, VmSpec } from '@ringside/machine';
+import { HardwareAssistedMachine } from './hardware-assisted/hardware-assisted-machine.js';
+import { hardwareAssistedExits } from './hardware-assisted/registry.js';
+import type { MonitorPorts } from './monitor-ports.js';
+import { pathMonitor, VirtualMachineMonitor, type PathMonitor } from './virtual-machine-monitor.js';
+
+/** The path has no ring -1 (`native`), or it is not built yet. */
+export class PathError extends Error {
+  override readonly name = 'PathError';
+}
+
+type PathFactory = (spec: VmSpec, image: Uint8Array) => PathMonitor | Promise<PathMonitor>;
+
+const FACTORIES: Partial<Record<Path, PathFactory>> = {
+  'hardware-assisted': (spec, image) => {
+    if (spec.mmu !== 'nested') throw new PathError(`the path hardware-assisted has only the mmu "nested" yet, not "${spec.mmu}"`);
+    return pathMonitor(new HardwareAssistedMachine(spec, image), HardwareAssistedMachine.MONITOR_BYTES, hardwareAssistedExits);
+  },
+};
+
+/**
+ * Ring -1 for a new virtual machine: loads `image` and decides what the machine is created with. Throws LoaderError (the
+ * image does not fit the path) or PathError.
+ */
+export async function createMonitor(spec: VmSpec, image: Uint8Array, ports: MonitorPorts): Promise<VirtualMachineMonitor> {
+  const factory = FACTORIES[spec.path];
+  if (factory === undefined) {
+    throw new PathError(spec.path === 'native' ? 'the path native has no ring -1' : `the path ${spec.path} is not built yet`);
+  }
+  return new VirtualMachineMonitor(spec, await factory(spec, image), ports);
+}

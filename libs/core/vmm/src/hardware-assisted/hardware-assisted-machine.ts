@@ -1,0 +1,83 @@
+import type { Bus, BusReply, Effect, MaybePromise, VmSpec } from '@ringside/machine';
+import { loadMultiboot, type LoadedMultiboot } from '@ringside/loaders';
+import { SplitBoard } from '@ringside/platform';
+import type { BusAccess, ExecutionControls } from '@ringside/x86';
+import { MonitorSpace, PAGE_BYTES } from '../monitor-space.js';
+import type { Transaction } from '../transaction.js';
+import { initialControls, MSR_RESERVED } from './controls.js';
+import { ExtendedPageTables } from './extended-page-tables.js';
+
+const NO_BYTES = new Uint8Array(0);
+
+/** What ring -1 keeps for one hardware-assisted guest: its VMCS fields, its nested page tables, and its interrupt controllers and timer. */
+export class HardwareAssistedMachine {
+  readonly ept: ExtendedPageTables;
+  controls: ExecutionControls;
+  /** PIC and PIT live here, every other device at the device model. */
+  readonly board: SplitBoard;
+  /** The MSRs whose accesses exit, as the guest sees them. */
+  readonly msrs = new Map<number, bigint>([...MSR_RESERVED.keys()].map((msr) => [msr, 0n]));
+  /** Exits by reason that no control of ours asks for: 0 on a processor that does as it is told. */
+  readonly unexpectedExits = new Map<number, number>();
+  private readonly loaded: LoadedMultiboot;
+  private transaction: Transaction | null = null;
+  private deadline = Infinity;
+
+  /** Throws LoaderError for an image that is no Multiboot kernel or does not fit. */
+  constructor(readonly spec: VmSpec, image: Uint8Array) {
+    const ramBytes = spec.memoryMiB * 0x10_0000;
+    this.loaded = loadMultiboot({ image, memoryBytes: ramBytes, commandLine: spec.commandLine });
+    this.ept = new ExtendedPageTables(new MonitorSpace(HardwareAssistedMachine.MONITOR_BYTES), ramBytes);
+    this.controls = initialControls(spec, this.ept.root);
+    // One exit is answered at a time, so the remote board is always asked on behalf of the transaction at hand.
+    this.board = new SplitBoard({ cycle: (request) => this.transaction!.forward(request) });
+  }
+
+  static readonly MONITOR_BYTES = ExtendedPageTables.MAX_PAGES * PAGE_BYTES;
+
+  initialEffects(): Effect[] {
+    return [...this.loaded.effects, { kind: 'controls', controls: this.controls }];
+  }
+
+  /** A cycle on the guest's board; what it means for INTR and the next deadline goes into the reply. */
+  cycle(transaction: Transaction, bus: Bus, access: BusAccess | null, interruptible: boolean): MaybePromise<BusReply> {
+    this.transaction = transaction;
+    const { exit } = transaction;
+    const reply = this.board.cycle({
+      vmId: exit.vmId, epoch: exit.epoch, seq: exit.seq, ordinal: 0, bus, now: exit.now, interruptible,
+      address: access?.address ?? 0, size: access?.size ?? 1, write: access?.write ?? false, count: access?.count ?? 0, data: access?.data ?? NO_BYTES,
+    });
+    return reply instanceof Promise ? reply.then((answered) => this.settle(transaction, answered)) : this.settle(transaction, reply);
+  }
+
+  /** INTR and deadline as they stand, after lines changed without a cycle of ours. */
+  settleStanding(transaction: Transaction): void {
+    const { exit } = transaction;
+    const { interrupt, deadline } = this.board.standing(exit.now, exit.interruptible);
+    transaction.add(interrupt);
+    this.setDeadline(transaction, deadline);
+  }
+
+  setControls(transaction: Transaction, change: Partial<ExecutionControls>): void {
+    this.controls = { ...this.controls, ...change };
+    transaction.add({ kind: 'controls', controls: this.controls });
+  }
+
+  countUnexpected(reason: number): void {
+    this.unexpectedExits.set(reason, (this.unexpectedExits.get(reason) ?? 0) + 1);
+  }
+
+  private settle(transaction: Transaction, reply: BusReply): BusReply {
+    for (const effect of reply.effects) transaction.add(effect);
+    this.setDeadline(transaction, reply.deadline);
+    return reply;
+  }
+
+  private setDeadline(transaction: Transaction, deadline: number): void {
+    // A deadline that has passed is always set anew: the driver dropped it when it asked.
+    if (deadline === this.deadline && deadline > transaction.exit.now) return;
+    this.deadline = deadline;
+    transaction.add({ kind: 'deadline', at: deadline });
+  }
+}
+

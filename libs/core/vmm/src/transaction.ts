@@ -1,0 +1,139 @@
+import type { Bus, BusReply, BusRequest, Disposition, Effect, Exit, ExitCost, ExitReply, MaybePromise, MemorySpace } from '@ringside/machine';
+import type { BusAccess } from '@ringside/x86';
+import type { MonitorPorts } from './monitor-ports.js';
+
+const { floor, min, max } = Math;
+
+/** Guest memory is fetched in aligned pieces, so that an argument list beside another one costs no further message. */
+const CHUNK_BYTES = 1024;
+const NO_BYTES = new Uint8Array(0);
+/** Chunk keys of monitor space begin here: beyond every chunk of a 4 GiB guest space. */
+const MONITOR_KEYS = 0x1_0000_0000 / CHUNK_BYTES;
+
+type MemoryEffect = Extract<Effect, { kind: 'memory' }>;
+
+/**
+ * One exit being answered. Nothing of the guest changes until the reply is applied, so everything a handler does goes into
+ * `effects`, in order; what it wrote it also reads back (`read` sees the transaction's own writes), so that several
+ * operations compose within one exit: a multicall, or a hypercall followed by an event's stack frame.
+ */
+export class Transaction {
+  readonly effects: Effect[] = [];
+  private ordinal = 0;
+  private readonly nested = new Map<string, { bus: string; count: number; waitNs: number }>();
+  private readonly chunks = new Map<number, Uint8Array>();
+  private readonly began: number;
+
+  constructor(readonly exit: Exit, private readonly ports: MonitorPorts) {
+    this.began = this.stopwatch();
+  }
+
+  add(effect: Effect): void {
+    this.effects.push(effect);
+  }
+
+  /** One cycle on the device model's board. `access` null for cycles that carry none (time, input). */
+  cycle(bus: Bus, access: BusAccess | null): MaybePromise<BusReply> {
+    const { exit } = this;
+    return this.forward({
+      vmId: exit.vmId, epoch: exit.epoch, seq: exit.seq, ordinal: 0, bus, now: exit.now,
+      address: access?.address ?? 0, size: access?.size ?? 1, write: access?.write ?? false, count: access?.count ?? 0,
+      data: access?.data ?? NO_BYTES,
+      // The board behind ring -1 has no interrupt controller: there is nothing for it to acknowledge.
+      interruptible: false,
+    });
+  }
+
+  /** Send a request as the next one of this exit: (seq, ordinal) names it for ever. */
+  forward(request: BusRequest): MaybePromise<BusReply> {
+    const sent = this.stopwatch();
+    return this.book(`io.${request.bus}`, sent, this.ports.bus.cycle({ ...request, ordinal: this.ordinal++ }));
+  }
+
+  /** `length` bytes as they will be when the reply has been applied. Bytes that no memory answers for are 0xFF. */
+  async read(space: MemorySpace, address: number, length: number): Promise<Uint8Array> {
+    const first = floor(address / CHUNK_BYTES);
+    const last = floor((address + max(length, 1) - 1) / CHUNK_BYTES);
+    for (let chunk = first; chunk <= last; chunk++) {
+      if (this.chunks.has(this.key(space, chunk))) continue;
+      let end = chunk;
+      while (end < last && !this.chunks.has(this.key(space, end + 1))) end++;
+      await this.fetch(space, chunk, end);
+      chunk = end;
+    }
+    const bytes = new Uint8Array(length);
+    for (let done = 0; done < length;) {
+      const at = address + done;
+      const chunk = floor(at / CHUNK_BYTES);
+      const offset = at - chunk * CHUNK_BYTES;
+      const piece = this.chunks.get(this.key(space, chunk))!.subarray(offset, min(CHUNK_BYTES, offset + length - done));
+      bytes.set(piece, done);
+      done += piece.length;
+    }
+    return bytes;
+  }
+
+  write(space: MemorySpace, address: number, bytes: Uint8Array): void {
+    const effect: MemoryEffect = { kind: 'memory', space, address, bytes };
+    this.effects.push(effect);
+    const last = floor((address + bytes.length - 1) / CHUNK_BYTES);
+    for (let chunk = floor(address / CHUNK_BYTES); chunk <= last; chunk++) {
+      const cached = this.chunks.get(this.key(space, chunk));
+      if (cached !== undefined) overlay(cached, chunk * CHUNK_BYTES, effect);
+    }
+  }
+
+  write32(space: MemorySpace, address: number, ...words: number[]): void {
+    const bytes = new Uint8Array(words.length * 4);
+    const view = new DataView(bytes.buffer);
+    for (const [index, word] of words.entries()) view.setUint32(index * 4, word, true);
+    this.write(space, address, bytes);
+  }
+
+  /** The finished reply. */
+  reply(disposition: Disposition): ExitReply {
+    const nested = [...this.nested.values()];
+    const waited = nested.reduce((sum, request) => sum + request.waitNs, 0);
+    const cost: ExitCost = { handlerNs: max(0, this.stopwatch() - this.began - waited), nested };
+    return { disposition, effects: this.effects, cost };
+  }
+
+  private async fetch(space: MemorySpace, first: number, last: number): Promise<void> {
+    const sent = this.stopwatch();
+    const base = first * CHUNK_BYTES;
+    const bytes = await this.book('cpu.read', sent, this.ports.memory.read(space, base, (last - first + 1) * CHUNK_BYTES));
+    for (let chunk = first; chunk <= last; chunk++) {
+      const from = (chunk - first) * CHUNK_BYTES;
+      const cached = bytes.slice(from, from + CHUNK_BYTES);
+      for (const effect of this.effects) if (effect.kind === 'memory' && effect.space === space) overlay(cached, chunk * CHUNK_BYTES, effect);
+      this.chunks.set(this.key(space, chunk), cached);
+    }
+  }
+
+  private key(space: MemorySpace, chunk: number): number {
+    return space === 'guest' ? chunk : MONITOR_KEYS + chunk;
+  }
+
+  private book<T>(bus: string, sent: number, answer: MaybePromise<T>): MaybePromise<T> {
+    let entry = this.nested.get(bus);
+    if (entry === undefined) this.nested.set(bus, entry = { bus, count: 0, waitNs: 0 });
+    const request = entry;
+    request.count++;
+    const answered = (value: T): T => {
+      request.waitNs += this.stopwatch() - sent;
+      return value;
+    };
+    return answer instanceof Promise ? answer.then(answered) : answered(answer);
+  }
+
+  private stopwatch(): number {
+    return this.ports.stopwatch?.() ?? 0;
+  }
+}
+
+/** Put the part of `effect` that lies in the chunk at `base` over it. */
+function overlay(chunk: Uint8Array, base: number, effect: MemoryEffect): void {
+  const from = max(effect.address, base);
+  const to = min(effect.address + effect.bytes.length, base + CHUNK_BYTES);
+  if (from < to) chunk.set(effect.bytes.subarray(from - effect.address, to - effect.address), from - base);
+}
