@@ -4,10 +4,11 @@ import { disassembleCommand } from './disassemble.js';
 import { downCommand } from './down.js';
 import { exitsCommand } from './exits.js';
 import { statusCommand } from './status.js';
+import { traceCommand } from './trace.js';
 import { upCommand } from './up.js';
 import { vmCommand } from './vm/index.js';
 
 /** Every command, in the order of `--help`. One file each. */
 export const commands: readonly ((context: Context) => Command)[] = [
-  upCommand, downCommand, statusCommand, vmCommand, exitsCommand, disassembleCommand,
+  upCommand, downCommand, statusCommand, vmCommand, exitsCommand, traceCommand, disassembleCommand,
 ];
