@@ -1,1 +1,3 @@
+export * from './images.js';
+export * from './ringlet.js';
 export * from './seeded-guest.js';
