@@ -1,7 +1,10 @@
+export { AtaDisk } from './ata.js';
 export * from './create-board.js';
-export * from './debug-port.js';
+export { DebugPort } from './debug-port.js';
 export * from './device-factory.js';
 export * from './devices.js';
-export * from './post-port.js';
-export * from './shutdown-port.js';
-export * from './uart-16550.js';
+export { DiskImage, SECTOR_BYTES } from './disk-image.js';
+export { ParallelPort } from './parallel-port.js';
+export { PostPort } from './post-port.js';
+export { ShutdownPort } from './shutdown-port.js';
+export { INPUT_QUEUE_BYTES, Uart16550 } from './uart-16550.js';
