@@ -34,13 +34,13 @@ void descriptors_init(void) {
 
     struct xen_trap_info *trap = trap_table;
     for (u32 vector = 0; vector < 32; vector++) {
-        if (vector == 2 || vector == 15) continue; /* NMI has a callback of its own; 15 is reserved */
+        if (vector == 2 || vector == 15) continue; /* NMI is not for guests; 15 is reserved */
         *trap++ = (struct xen_trap_info){.vector = vector, .cs = KERNEL_CS, .address = trap_entries[vector]};
     }
     /* DPL 3, events not masked: Xen puts this gate into the IDT itself, and a system call does not pass through Xen. */
     *trap++ = (struct xen_trap_info){VECTOR_SYSCALL, 3, KERNEL_CS, (u32)syscall_entry};
     xen_set_trap_table(trap_table);
-    xen_set_callbacks(KERNEL_CS, (u32)event_entry);
+    xen_set_callbacks(KERNEL_CS, (u32)event_entry, (u32)failsafe_entry);
 }
 
 #else

@@ -32,6 +32,17 @@ event_entry:
     push $VECTOR_EVENT
     jmp trap_common
 
+/*
+ * Xen could not return to a context of ours because of its selectors. DS ES FS GS stand above the frame; we take it for a
+ * general protection fault of that context.
+ */
+    .globl failsafe_entry
+failsafe_entry:
+    add $16, %esp
+    push $0
+    push $VECTOR_GENERAL_PROTECTION
+    jmp trap_common
+
     .globl syscall_entry
 syscall_entry:
     push $0

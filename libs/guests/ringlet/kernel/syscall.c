@@ -172,7 +172,8 @@ static int sys_shutdown(struct trap_frame *frame) {
     (void)frame;
     print("ringlet: power off\n");
     power_off();
-    return ERROR_IO; /* the board has no such port */
+    for (u32 tick = 0; tick < 2; tick++) cpu_wait(); /* it may take effect a moment later */
+    return ERROR_IO;                                 /* the board has no such switch */
 }
 
 static int sys_measure(struct trap_frame *frame) { return measure(frame->ebx, frame->ecx); }

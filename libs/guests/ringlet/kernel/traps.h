@@ -21,6 +21,7 @@ static inline int from_user(const struct trap_frame *frame) { return (frame->cs 
 extern const u32 trap_entries[48];
 void syscall_entry(void);
 void event_entry(void);
+void failsafe_entry(void);
 void trap_return(void);
 
 void trap_dispatch(struct trap_frame *frame);
