@@ -1,5 +1,6 @@
-import { digestWords } from '@ringside/machine';
 import type { StateValue } from '@ringside/platform';
+
+const { imul } = Math;
 
 export const SECTOR_BYTES = 512;
 
@@ -31,7 +32,7 @@ export class DiskImage {
 
   /** 32 hex digits that stand for the whole contents. */
   digest(): string {
-    this.imageDigest ??= digestWords(this.image.slice());
+    this.imageDigest ??= digestBytes(this.image);
     const changes = [...this.changed].sort(([a], [b]) => a - b);
     const bytes = new Uint8Array(changes.length * (SECTOR_BYTES + 4));
     const view = new DataView(bytes.buffer);
@@ -39,7 +40,7 @@ export class DiskImage {
       view.setUint32(index * (SECTOR_BYTES + 4), lba, true);
       bytes.set(sector, index * (SECTOR_BYTES + 4) + 4);
     }
-    return this.imageDigest + digestWords(bytes);
+    return this.imageDigest + digestBytes(bytes);
   }
 
   /** The whole contents, a copy. */
@@ -65,4 +66,16 @@ export class DiskImage {
   private sector(lba: number): Uint8Array {
     return this.changed.get(lba) ?? this.image.subarray(lba * SECTOR_BYTES, (lba + 1) * SECTOR_BYTES);
   }
+}
+
+/** FNV-1a over 32-bit words in two lanes, as 16 hex digits; the length is a multiple of 4. */
+function digestBytes(bytes: Uint8Array): string {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let low = 0x811c9dc5 | 0;
+  let high = 0x01000193 | 0;
+  for (let at = 0; at < bytes.length; at += 4) {
+    low = imul(low ^ view.getInt32(at, true), 0x01000193);
+    high = (imul(high ^ low, 0x85ebca6b) + 1) | 0;
+  }
+  return [high, low].map((lane) => (lane >>> 0).toString(16).padStart(8, '0')).join('');
 }
