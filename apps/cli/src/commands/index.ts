@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { Context } from '../context.js';
+import { compareCommand } from './compare.js';
 import { disassembleCommand } from './disassemble.js';
 import { downCommand } from './down.js';
 import { exitsCommand } from './exits.js';
@@ -10,5 +11,5 @@ import { vmCommand } from './vm/index.js';
 
 /** Every command, in the order of `--help`. One file each. */
 export const commands: readonly ((context: Context) => Command)[] = [
-  upCommand, downCommand, statusCommand, vmCommand, exitsCommand, traceCommand, disassembleCommand,
+  compareCommand, upCommand, downCommand, statusCommand, vmCommand, exitsCommand, traceCommand, disassembleCommand,
 ];

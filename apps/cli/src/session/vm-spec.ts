@@ -1,4 +1,5 @@
 import { PATHS, type ClockKind, type Mmu, type Path, type ScriptStep, type VmSpec } from '@ringside/machine';
+import { RINGLET } from '@ringside/guests';
 import { isVmId } from '@ringside/protocol';
 import { usageFailure } from '../failure.js';
 
@@ -14,10 +15,8 @@ const choices: Record<BuiltPath, PathChoices> = {
   'hardware-assisted': { mmus: ['nested'], rings: [0] },
 };
 
-/** What a PV guest's kernel in ring 1 reaches without an exit: the ATA channel and the parallel port, as a driver domain's would. */
-const grantedToParavirt: VmSpec['grantedPorts'] = [{ from: 0x1f0, to: 0x1f7 }, { from: 0x3f6, to: 0x3f6 }, { from: 0x378, to: 0x37a }];
-
-export const BUILT_IN_GUESTS = ['ringlet'] as const;
+/** What `--guest` may name. On paravirt, `ringlet` stands for the build whose privileged operations are hypercalls. */
+export const BUILT_IN_GUESTS = ['ringlet', 'ringlet-pv'] as const;
 export const BUILT_IN_DISKS = ['ringlet'] as const;
 
 export function parsePath(text: string): BuiltPath {
@@ -58,11 +57,11 @@ export function vmSpec(given: SpecChoices): VmSpec {
   if (!isVmId(given.id)) throw usageFailure(`"${given.id}" cannot name a VM: lower-case letters, digits and inner hyphens, at most 63.`);
   const teaching = BUILT_IN_GUESTS.some((name) => name === given.guest);
   return {
-    id: given.id, path: given.path, mmu, guestKernelRing: ring, memoryMiB: given.memoryMiB ?? 32, clock: given.clock,
-    guest: given.guest, commandLine: given.commandLine ?? '',
-    disk: given.disk === undefined ? (teaching ? 'ringlet' : null) : given.disk,
+    id: given.id, path: given.path, mmu, guestKernelRing: ring, memoryMiB: given.memoryMiB ?? RINGLET.memoryMiB, clock: given.clock,
+    guest: given.path === 'paravirt' && given.guest === 'ringlet' ? 'ringlet-pv' : given.guest, commandLine: given.commandLine ?? '',
+    disk: given.disk === undefined ? (teaching ? RINGLET.disk : null) : given.disk,
     script: given.script ?? [],
-    grantedPorts: given.grantedPorts ?? (given.path === 'paravirt' && teaching ? grantedToParavirt : []),
+    grantedPorts: given.grantedPorts ?? (given.path === 'paravirt' && teaching ? RINGLET.grantedPorts.map((range) => ({ ...range })) : []),
     hashStates: given.hashStates ?? false,
   };
 }

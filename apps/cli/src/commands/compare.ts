@@ -1,0 +1,122 @@
+import { Command } from 'commander';
+import type { ClockKind, OperationName } from '@ringside/machine';
+import { benchCommand, diskImage, guestImage, RINGLET, type RingletOperation } from '@ringside/guests';
+import { writeFile } from 'node:fs/promises';
+import { compare } from '../compare/compare.js';
+import { operationBytes } from '../compare/guest-bytes.js';
+import { COMPARED, parseOperations } from '../compare/operations.js';
+import type { Shell } from '../compare/run.js';
+import { WHAT_PATHS_DO } from '../compare/what-paths-do.js';
+import type { Context } from '../context.js';
+import { Failure, usageFailure } from '../failure.js';
+import { renderComparison, renderTraceIds } from '../render/comparison.js';
+import { openSession } from '../session/connect.js';
+import { imageReference } from '../session/images.js';
+import { BUILT_IN_GUESTS, BUILT_PATHS, parseClock, parsePath, vmSpec, type BuiltPath } from '../session/vm-spec.js';
+import { toJaegerFile } from '../traces/jaeger-file.js';
+import { TraceStore } from '../traces/trace-store.js';
+import { commaList, positiveInteger } from './options.js';
+
+interface CompareOptions {
+  guest: string; paths: string[]; mmu?: string; guestKernelRing?: number; ops: string[]; repeat: number; clock: string; hashStates?: boolean;
+  timeout: number; traceFile?: string; attach?: boolean; list?: boolean; json?: boolean;
+}
+
+/** How the teaching kernel's shell is driven. */
+export const ringletShell: Shell = {
+  prompt: RINGLET.prompt, halt: RINGLET.haltCommand,
+  command: (operation, repetitions) => benchCommand(operation as RingletOperation, repetitions),
+};
+
+export function compareCommand(context: Context): Command {
+  const { terminal } = context;
+  return new Command('compare')
+    .description('run guest operations on each path and put side by side what each adds: counts, times, traces')
+    .option('--guest <guest>', 'ringlet, or a Multiboot ELF file that marks operations by itself', 'ringlet')
+    .option('--paths <list>', `comma-separated: ${BUILT_PATHS.join(', ')}`, commaList, [...BUILT_PATHS])
+    .option('--mmu <mmu>', 'for the paths that have it: nested (hardware-assisted), direct (paravirt)')
+    .option('--guest-kernel-ring <ring>', 'for the paths that have it', (text) => Number(text))
+    .option('--ops <list>', 'comma-separated operations, or all (--list shows them)', commaList, ['all'])
+    .option('--repeat <n>', 'repetitions of each operation, after one to warm up', positiveInteger, 5)
+    .option('--clock <clock>', 'virtual: the same counts on every run; real', 'virtual')
+    .option('--hash-states', 'keep a running hash over the guest\'s states (slow)')
+    .option('--timeout <seconds>', 'give up on a path after this', positiveInteger, 300)
+    .option('--trace-file <file>', 'write the traces as a file that Jaeger\'s UI accepts for upload')
+    .option('--attach', 'use the services at NATS_URL, waiting up to a minute for them; start none')
+    .option('--list', 'print the operations, their bytes in the guest, and what each path does with them')
+    .option('--json', 'print JSON (docs/schemas/compare-1.json)')
+    .action(async (options: CompareOptions) => {
+      const operations = parseOperations(options.ops);
+      const paths = [...new Set(options.paths.map(parsePath))];
+      if (paths.length === 0) throw usageFailure('--paths wants at least one path.');
+      const clock = parseClock(options.clock);
+      if (options.list) return list(context, operations, paths, options.json ?? false);
+      const mmu = forPathsThatHave(paths, options.mmu, (path, value) => void vmSpec({ ...probe, path, mmu: value, clock }));
+      const guestKernelRing = forPathsThatHave(paths, options.guestKernelRing, (path, value) => void vmSpec({ ...probe, path, guestKernelRing: value, clock }));
+
+      terminal.progress('starting NATS and the services');
+      const { client } = await openSession(context, options.attach ? { attach: true } : {});
+      const builtIn = BUILT_IN_GUESTS.some((name) => name === options.guest);
+      const { comparison, traces } = await compare(client, {
+        guestName: options.guest, guest: await imageReference(client, options.guest, BUILT_IN_GUESTS), shell: builtIn ? ringletShell : null,
+        paths, mmu, guestKernelRing, operations, repetitions: options.repeat, clock, timeoutMs: options.timeout * 1_000,
+        store: new TraceStore(context.stateDirectory), progress: (text) => terminal.progress(text), ...(options.hashStates ? { hashStates: true } : {}),
+      });
+      if (options.traceFile !== undefined) await writeFile(options.traceFile, JSON.stringify(toJaegerFile(traces)));
+      const asked = { ...comparison, results: comparison.results.filter(({ operation }) => operations.includes(operation)) };
+      if (options.json) terminal.json(asked);
+      else {
+        terminal.out(explanation(options.repeat, clock));
+        terminal.out();
+        for (const line of renderComparison(comparison, terminal)) terminal.out(line);
+        const ids = renderTraceIds(asked.results, terminal);
+        if (ids.length > 1) terminal.out(['', ...ids, '', './ringside trace ID shows one as a waterfall.'].join('\n'));
+      }
+      const broken = asked.results.filter(({ status }) => status !== 'ok');
+      if (broken.length > 0) throw new Failure(`${broken.length} of ${asked.results.length} did not run; first ${broken[0]!.operation} on ${broken[0]!.path}: ${broken[0]!.reason}.`);
+    });
+}
+
+const probe = { id: 'probe', guest: 'ringlet' } as const;
+
+/** An option that only some paths have applies to those; one that no path has is an error. */
+function forPathsThatHave<Value>(paths: readonly BuiltPath[], value: Value | undefined, check: (path: BuiltPath, value: Value) => void): Partial<Record<BuiltPath, Value>> {
+  const chosen: Partial<Record<BuiltPath, Value>> = {};
+  if (value === undefined) return chosen;
+  let refusal: unknown;
+  for (const path of paths) {
+    try {
+      check(path, value);
+      chosen[path] = value;
+    } catch (error) {
+      refusal = error;
+    }
+  }
+  if (Object.keys(chosen).length === 0) throw refusal;
+  return chosen;
+}
+
+function explanation(repetitions: number, clock: ClockKind): string {
+  return `One repetition of each operation (of ${repetitions}, the measuring loop taken off; boot as a whole), ${clock} clock. Times are this system's: messages dominate them.`;
+}
+
+async function list(context: Context, operations: readonly OperationName[], paths: readonly BuiltPath[], json: boolean): Promise<void> {
+  const [native, paravirt, disk] = await Promise.all([guestImage('ringlet'), guestImage('ringlet-pv'), diskImage('ringlet')]);
+  const rows = COMPARED.filter(({ name }) => operations.includes(name)).map(({ name, exactly }) => ({
+    operation: name, exactly,
+    bytes: hex(operationBytes(native, name) ?? operationBytes(disk, name)),
+    paravirtBytes: hex(operationBytes(paravirt, name) ?? operationBytes(disk, name)),
+    paths: Object.fromEntries(paths.map((path) => [path, WHAT_PATHS_DO[name as Exclude<OperationName, 'empty'>][path]])),
+  }));
+  if (json) return context.terminal.json(rows);
+  const { terminal } = context;
+  const width = Math.max(...paths.map((path) => path.length), 'guest bytes'.length);
+  for (const { operation, exactly, bytes, paravirtBytes, paths: does } of rows) {
+    terminal.out(`${terminal.paint(operation, 'bold')}: ${exactly}`);
+    if (bytes !== null) terminal.out(`  ${'guest bytes'.padEnd(width)}  ${terminal.paint(bytes, 'cyan')}${paravirtBytes === bytes ? '' : ` (paravirt: ${terminal.paint(paravirtBytes ?? '–', 'cyan')})`}`);
+    for (const [path, sentence] of Object.entries(does)) terminal.out(`  ${path.padEnd(width)}  ${sentence}`);
+    terminal.out();
+  }
+}
+
+const hex = (bytes: Uint8Array | null): string | null => bytes === null || bytes.length === 0 ? null : Buffer.from(bytes).toString('hex').toUpperCase().replace(/..(?=.)/g, '$& ');

@@ -1,0 +1,54 @@
+import type { ClockKind, OperationName } from '@ringside/machine';
+import type { ControlClient } from '../session/control-client.js';
+import type { BuiltPath } from '../session/vm-spec.js';
+import type { TraceStore } from '../traces/trace-store.js';
+import type { Trace } from '../traces/trace.js';
+import { addNative, type Comparison, type OperationResult } from './result.js';
+import { runPath, type PathRun, type Shell } from './run.js';
+
+export interface CompareRequest {
+  /** As a person named it, for the report. */
+  guestName: string;
+  /** Built-in name or `sha256:…`. */
+  guest: string;
+  shell: Shell | null;
+  paths: readonly BuiltPath[];
+  mmu: Partial<Record<BuiltPath, string>>;
+  guestKernelRing: Partial<Record<BuiltPath, number>>;
+  operations: readonly OperationName[];
+  repetitions: number;
+  clock: ClockKind;
+  timeoutMs: number;
+  hashStates?: boolean;
+  store: TraceStore | null;
+  progress: (text: string) => void;
+  pathDone?: (run: PathRun) => Promise<void> | void;
+  whileVmExists?: (path: BuiltPath, vmId: string) => Promise<void>;
+}
+
+/** Runs every path, one after the other, and puts the results side by side: operation by operation, in the order of the paths. */
+export async function compare(client: ControlClient, request: CompareRequest): Promise<{ comparison: Comparison; runs: PathRun[]; traces: Trace[] }> {
+  // The measuring loop goes along: per-operation figures take it off.
+  const operations: readonly OperationName[] = request.shell === null || request.operations.includes('empty') ? request.operations : [...request.operations, 'empty'];
+  const runs: PathRun[] = [];
+  const traces: Trace[] = [];
+  for (const path of request.paths) {
+    const run = await runPath(client, {
+      choices: { path, mmu: request.mmu[path], guestKernelRing: request.guestKernelRing[path], clock: request.clock, guest: request.guest, hashStates: request.hashStates },
+      operations, repetitions: request.repetitions, shell: request.shell, timeoutMs: request.timeoutMs, progress: request.progress,
+      before: async (vmId) => request.whileVmExists?.(path, vmId),
+    });
+    runs.push(run);
+    for (const { traceId, operation } of run.results) {
+      if (traceId === null) continue;
+      const trace = { traceId, label: `${operation} on ${path}`, spans: await client.spans(traceId) };
+      if (trace.spans.length === 0) continue;
+      traces.push(trace);
+      await request.store?.save(trace);
+    }
+    await request.pathDone?.(run);
+  }
+  await request.store?.prune();
+  const results = operations.flatMap((operation) => runs.map((run): OperationResult => run.results.find((result) => result.operation === operation)!));
+  return { comparison: { schema: 'ringside.compare/1', guest: request.guestName, clock: request.clock, results: addNative(results) }, runs, traces };
+}

@@ -1,0 +1,91 @@
+import type { ClockKind, Mmu, OperationName, OperationRecord, Path, VmSpec } from '@ringside/machine';
+
+/** What `compare --json` prints: docs/schemas/compare-1.json is its JSON Schema. Counts are totals over all repetitions; times are ns. */
+export interface Comparison {
+  schema: 'ringside.compare/1';
+  guest: string;
+  clock: ClockKind;
+  results: OperationResult[];
+}
+
+export interface OperationResult {
+  operation: OperationName;
+  path: Path;
+  mmu: Mmu;
+  guestKernelRing: VmSpec['guestKernelRing'];
+  status: 'ok' | 'misled' | 'unsupported';
+  /** Why the status is not `ok`. */
+  reason: string | null;
+  repetitions: number;
+  retired: number;
+  executed: number;
+  exits: Record<string, number>;
+  hypercalls: number;
+  /** Distinct requests, by subject below `ringside.vm.<id>.`. */
+  messages: Record<string, number>;
+  /** The total of the path less that of native for the same operation; null on native, or where native was not run. */
+  addsOverNative: { retired: number; executed: number; exits: number; messages: number } | null;
+  /** Measured on this system: differs from run to run. */
+  wall: { p50Ns: number; p99Ns: number; guestNs: number; busNs: number; handlersNs: number; totalNs: number; addsOverNativeP50Ns: number | null };
+  traceId: string | null;
+}
+
+export type Setting = Pick<VmSpec, 'path' | 'mmu' | 'guestKernelRing'>;
+
+export function resultOf({ path, mmu, guestKernelRing }: Setting, record: OperationRecord): OperationResult {
+  const { wall } = record;
+  const laps = wall.lapsNs.length > 0 ? [...wall.lapsNs].sort((a, b) => a - b) : [wall.totalNs];
+  return {
+    operation: record.operation, path, mmu, guestKernelRing, status: 'ok', reason: null, repetitions: record.repetitions,
+    retired: record.retired, executed: record.executed, exits: sorted(record.exits), hypercalls: record.hypercalls, messages: sorted(record.messages), addsOverNative: null,
+    wall: { p50Ns: percentile(laps, 0.5), p99Ns: percentile(laps, 0.99), guestNs: wall.guestNs, busNs: wall.busNs, handlersNs: wall.handlersNs, totalNs: wall.totalNs, addsOverNativeP50Ns: null },
+    traceId: record.traceId,
+  };
+}
+
+/** An operation that this guest did not do on this path, and why. */
+export function unsupported({ path, mmu, guestKernelRing }: Setting, operation: OperationName, reason: string): OperationResult {
+  return {
+    operation, path, mmu, guestKernelRing, status: 'unsupported', reason, repetitions: 0, retired: 0, executed: 0, exits: {}, hypercalls: 0, messages: {}, addsOverNative: null,
+    wall: { p50Ns: 0, p99Ns: 0, guestNs: 0, busNs: 0, handlersNs: 0, totalNs: 0, addsOverNativeP50Ns: null }, traceId: null,
+  };
+}
+
+/** Fills in `addsOverNative`, operation by operation. */
+export function addNative(results: readonly OperationResult[]): OperationResult[] {
+  return results.map((result) => {
+    const native = results.find(({ path, operation, status }) => path === 'native' && operation === result.operation && status === 'ok');
+    if (native === undefined || result.path === 'native' || result.status !== 'ok') return result;
+    return {
+      ...result,
+      addsOverNative: {
+        retired: result.retired - native.retired, executed: result.executed - native.executed,
+        exits: total(result.exits) - total(native.exits), messages: total(result.messages) - total(native.messages),
+      },
+      wall: { ...result.wall, addsOverNativeP50Ns: result.wall.p50Ns - native.wall.p50Ns },
+    };
+  });
+}
+
+/** One repetition's share: the measuring loop (`empty`, same repetitions) taken off. `boot` is one piece. */
+export interface PerOperation { retired: number; executed: number; exits: Record<string, number>; exitTotal: number; hypercalls: number; messages: number; guestNs: number; busNs: number; handlersNs: number }
+
+export function perOperation(result: OperationResult, empty: OperationResult | undefined): PerOperation {
+  const loop = result.operation === 'boot' || empty?.repetitions !== result.repetitions ? undefined : empty;
+  const share = (pick: (of: OperationResult) => number): number => Math.round(((pick(result) - (loop === undefined ? 0 : pick(loop))) / Math.max(1, result.repetitions)) * 100) / 100;
+  const reasons = Object.keys(result.exits).map((reason) => [reason, share(({ exits }) => exits[reason] ?? 0)] as const).filter(([, count]) => count !== 0);
+  return {
+    retired: share(({ retired }) => retired), executed: share(({ executed }) => executed), exits: Object.fromEntries(reasons), exitTotal: share(({ exits }) => total(exits)),
+    hypercalls: share(({ hypercalls }) => hypercalls), messages: share(({ messages }) => total(messages)),
+    guestNs: share(({ wall }) => wall.guestNs), busNs: share(({ wall }) => wall.busNs), handlersNs: share(({ wall }) => wall.handlersNs),
+  };
+}
+
+export const total = (counts: Readonly<Record<string, number>>): number => Object.values(counts).reduce((sum, count) => sum + count, 0);
+
+/** Nearest rank; `values` ascending. */
+export function percentile(values: readonly number[], share: number): number {
+  return values[Math.max(0, Math.ceil(values.length * share) - 1)] ?? 0;
+}
+
+const sorted = (counts: Readonly<Record<string, number>>): Record<string, number> => Object.fromEntries(Object.entries(counts).sort(([a], [b]) => a.localeCompare(b)));
