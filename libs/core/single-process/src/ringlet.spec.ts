@@ -1,0 +1,104 @@
+import { benchCommand, diskImage, guestImage, RINGLET, RINGLET_OPERATIONS, type RingletOperation } from '@ringside/guests';
+import { digestWords, type OperationRecord, type ScriptStep, type VmSpec } from '@ringside/machine';
+import { SingleProcess, specOf } from './single-process.js';
+
+const PATHS = {
+  native: { path: 'native', mmu: 'none', guestKernelRing: 0 },
+  'hardware-assisted': { path: 'hardware-assisted', mmu: 'nested', guestKernelRing: 0 },
+  paravirt: { path: 'paravirt', mmu: 'direct', guestKernelRing: 1, grantedPorts: [...RINGLET.grantedPorts] },
+} satisfies Record<string, Partial<VmSpec>>;
+type TestedPath = keyof typeof PATHS;
+
+/** Wait for the prompt before each line, and power off after the last. */
+const script = (lines: readonly string[]): ScriptStep[] => [...lines, RINGLET.haltCommand].map((line) => ({ expect: RINGLET.prompt, send: `${line}\n` }));
+
+interface Run { whole: SingleProcess; records: OperationRecord[]; digests: string[] }
+
+async function run(path: TestedPath, lines: readonly string[], changes: Partial<VmSpec> = {}): Promise<Run> {
+  const image = await guestImage(path === 'paravirt' ? 'ringlet-pv' : 'ringlet');
+  const digests: string[] = [];
+  const whole = new SingleProcess({
+    spec: specOf({ ...PATHS[path], commandLine: '', script: script(lines), ...changes }), image, disk: await diskImage(RINGLET.disk),
+    hooks: changes.hashStates === true ? {
+      mark: (mark, machine) => {
+        const { cpu } = machine.processor;
+        const controls = (['cr0', 'cr2', 'cr3', 'cr4'] as const).map((register) => machine.processor.getRegister(register)).join(',');
+        digests.push(`${mark.operation}/${mark.kind}: ${digestWords(machine.processor.readPhysical('guest', 0, cpu.ramBytes))} ${controls} ${machine.stateHash!.value}`);
+      },
+    } : {},
+  });
+  await whole.machine.run();
+  expect([whole.machine.state, whole.machine.why, whole.console.slice(-400)]).toEqual(['shutdown', expect.any(String), expect.any(String)]);
+  return { whole, records: whole.machine.recorder.records, digests };
+}
+
+const benches = (repetitions: number, operations: readonly RingletOperation[] = RINGLET_OPERATIONS): string[] =>
+  operations.map((operation) => benchCommand(operation, repetitions));
+
+describe('ringlet', () => {
+  it.each(Object.keys(PATHS) as TestedPath[])('boots to its shell within its budget: %s', async (path) => {
+    const { whole, records } = await run(path, []);
+    expect(whole.console).toContain(RINGLET.prompt);
+    const boot = records.find((record) => record.operation === 'boot')!;
+    expect(boot.complete).toBe(true);
+    expect(boot.retired).toBeLessThan(20_000_000);
+    const exits = Object.values(boot.exits).reduce((sum, count) => sum + count, 0);
+    const busCycles = Object.entries(boot.messages).filter(([subject]) => subject.startsWith('io.')).reduce((sum, [, count]) => sum + count, 0);
+    expect(path === 'native' ? busCycles : exits).toBeLessThan(3_000);
+  });
+
+  it.each(Object.keys(PATHS) as TestedPath[])('runs every operation: %s', async (path) => {
+    const { records, whole } = await run(path, benches(2));
+    expect(records.map((record) => [record.operation, record.complete, record.repetitions])).toEqual([
+      ['boot', true, 1], ...RINGLET_OPERATIONS.map((operation) => [operation, true, 2]),
+    ]);
+    expect(whole.documents.length).toBeGreaterThan(0);
+  });
+
+  it('passes through the same states on native and hardware-assisted, boot and every operation', async () => {
+    const native = await run('native', benches(2), { hashStates: true });
+    const hardware = await run('hardware-assisted', benches(2), { hashStates: true });
+    expect(hardware.digests).toEqual(native.digests);
+    expect(hardware.whole.machine.stateHash!.samples).toBe(native.whole.machine.stateHash!.samples);
+    expect(hardware.whole.console).toBe(native.whole.console);
+    expect(hardware.whole.documents).toEqual(native.whole.documents);
+    // Counts are the same with hashing off, in the engine that runs blocks.
+    const fast = await run('hardware-assisted', benches(2));
+    expect(fast.records.map(countsOf)).toEqual(hardware.records.map(countsOf));
+    expect(fast.whole.machine.processor.retired).toBe(hardware.whole.machine.processor.retired);
+  });
+
+  it.each(Object.keys(PATHS) as TestedPath[])('costs exactly twice as much for twice as many repetitions: %s', async (path) => {
+    const few = await run(path, benches(4));
+    const many = await run(path, benches(8));
+    const net = ({ records }: Run, operation: RingletOperation): Record<string, number> => {
+      const of = (name: string): OperationRecord => records.find((record) => record.operation === name)!;
+      return difference({ ...of(operation).exits, ...of(operation).messages }, { ...of('empty').exits, ...of('empty').messages });
+    };
+    for (const operation of RINGLET_OPERATIONS) {
+      if (operation === 'empty') continue;
+      const once = net(few, operation);
+      expect([operation, net(many, operation)]).toEqual([operation, Object.fromEntries(Object.entries(once).map(([key, count]) => [key, count * 2]))]);
+    }
+  });
+
+  it('costs the same on every run', async () => {
+    const first = await run('paravirt', benches(1));
+    const second = await run('paravirt', benches(1));
+    expect(second.records).toEqual(first.records);
+    expect(second.whole.console).toBe(first.whole.console);
+  });
+});
+
+function countsOf({ operation, repetitions, retired, executed, exits, messages, hypercalls }: OperationRecord): unknown {
+  return { operation, repetitions, retired, executed, exits, messages, hypercalls };
+}
+
+function difference(counts: Record<string, number>, base: Record<string, number>): Record<string, number> {
+  const result: Record<string, number> = {};
+  for (const key of new Set([...Object.keys(counts), ...Object.keys(base)])) {
+    const left = (counts[key] ?? 0) - (base[key] ?? 0);
+    if (left !== 0) result[key] = left;
+  }
+  return result;
+}
