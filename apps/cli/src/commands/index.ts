@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { Context } from '../context.js';
 import { compareCommand } from './compare.js';
+import { demoCommand } from './demo.js';
 import { disassembleCommand } from './disassemble.js';
 import { downCommand } from './down.js';
 import { exitsCommand } from './exits.js';
@@ -11,5 +12,5 @@ import { vmCommand } from './vm/index.js';
 
 /** Every command, in the order of `--help`. One file each. */
 export const commands: readonly ((context: Context) => Command)[] = [
-  compareCommand, upCommand, downCommand, statusCommand, vmCommand, exitsCommand, traceCommand, disassembleCommand,
+  demoCommand, compareCommand, upCommand, downCommand, statusCommand, vmCommand, exitsCommand, traceCommand, disassembleCommand,
 ];

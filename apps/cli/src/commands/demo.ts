@@ -1,0 +1,154 @@
+import { Command } from 'commander';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import { compare } from '../compare/compare.js';
+import { COMPARED, parseOperations } from '../compare/operations.js';
+import { perOperation, total, type OperationResult } from '../compare/result.js';
+import type { PathRun } from '../compare/run.js';
+import type { Context } from '../context.js';
+import { renderComparison } from '../render/comparison.js';
+import { duration, grouped } from '../render/units.js';
+import { renderWaterfall } from '../render/waterfall.js';
+import { openSession } from '../session/connect.js';
+import type { ControlClient } from '../session/control-client.js';
+import { saveDocuments, type SavedDocument } from '../session/documents.js';
+import { BUILT_PATHS, type BuiltPath } from '../session/vm-spec.js';
+import type { Terminal } from '../terminal.js';
+import { toJaegerFile } from '../traces/jaeger-file.js';
+import { TraceStore } from '../traces/trace-store.js';
+import type { Trace } from '../traces/trace.js';
+import { ringletShell } from './compare.js';
+import { positiveInteger } from './options.js';
+
+const about: Record<BuiltPath, string> = {
+  native: 'No hypervisor. The kernel runs in ring 0; every port access is a bus cycle straight to the board.',
+  paravirt: 'The kernel knows that it is a guest. It runs in ring 1 and asks by hypercall (int 0x82, Xen\'s interface) for what only ring 0 may do.',
+  'hardware-assisted': 'The same unmodified kernel in ring 0, but in non-root mode: what ring -1 asked the processor to leave for becomes a VM exit.',
+};
+
+/** The operation whose trace the story shows: small enough for a terminal, and it meets every service. */
+const FOLLOWED = 'in';
+
+export function demoCommand(context: Context): Command {
+  const { terminal } = context;
+  return new Command('demo')
+    .description('a tour: boot one guest on each path, run the same operations, see what each path adds')
+    .option('--repeat <n>', 'repetitions of each operation', positiveInteger, 3)
+    .action(async (options: { repeat: number }) => {
+      const begun = Date.now();
+      heading(terminal, 'What starts');
+      terminal.progress('starting NATS and the services');
+      const { client, session } = await openSession(context);
+      for (const { name, pid, port } of session?.processes ?? []) terminal.out(`  ${name.padEnd(13)} process ${pid}, port ${port}`);
+      if (session === null) terminal.out(`  the services at ${client.url}`);
+      terminal.out(`
+A machine taken apart: guest-cpu executes instructions, hypervisor is ring -1, device-model is the
+board. They share nothing; every exit and every port access between them is a message over NATS.
+The guest is Ringlet, a small teaching kernel: real 32-bit x86 machine code.`);
+
+      const documents = new Map<BuiltPath, SavedDocument[]>();
+      const documentDirectory = join(context.stateDirectory, 'documents');
+      const { comparison, traces } = await compare(client, {
+        guestName: 'ringlet', guest: 'ringlet', shell: ringletShell, paths: BUILT_PATHS, mmu: {}, guestKernelRing: {}, operations: parseOperations(['all']),
+        repetitions: options.repeat, clock: 'virtual', timeoutMs: 120_000, store: new TraceStore(context.stateDirectory), progress: (text) => terminal.progress(text),
+        pathDone: (run) => tellPath(terminal, run, documents.get(run.setting.path as BuiltPath) ?? []),
+        whileVmExists: async (path, vmId) => {
+          await showConsole(terminal, client, path, vmId);
+          documents.set(path, (await saveDocuments(client, vmId, documentDirectory, path)).slice(-1));
+        },
+      });
+
+      heading(terminal, `One operation, ${options.repeat} times on each path`);
+      for (const line of renderComparison(comparison, terminal)) terminal.out(line);
+      terminal.out(`
+One repetition each, with the measuring loop taken off. Counts are exact and the same on every run and
+every computer. Times are this system's: a message costs far more than an exit on silicon does.`);
+
+      heading(terminal, 'What to look at');
+      for (const line of findings(comparison.results)) terminal.out(`  • ${line}`);
+      const pages = [...documents].flatMap(([path, [document]]) => document === undefined ? [] : [{ path, document }]);
+      if (pages.length > 0) {
+        const same = pages.every(({ document }) => Buffer.compare(document.bytes, pages[0]!.document.bytes) === 0);
+        terminal.out(`  • print: ${same ? 'the same document on every path' : 'the documents DIFFER'}: ${pages.map(({ document }) => shown(document.path)).join(', ')}`);
+      }
+
+      const followed = traces.find(({ label }) => label === `${FOLLOWED} on hardware-assisted`);
+      if (followed !== undefined) {
+        heading(terminal, `One trace: ${followed.label}`);
+        for (const line of renderWaterfall(followed, terminal, 16)) terminal.out(line);
+      }
+      heading(terminal, 'Where to go on');
+      await nextSteps(context, traces, followed);
+      terminal.out(`\nEverything is stopped again; it took ${duration((Date.now() - begun) * 1e6)}.`);
+    });
+}
+
+function heading(terminal: Terminal, text: string): void {
+  terminal.out();
+  terminal.out(terminal.paint(`━━ ${text} ${'━'.repeat(Math.max(4, Math.min(96, terminal.columns) - text.length - 4))}`, 'bold', 'blue'));
+}
+
+const shown = (path: string): string => relative(process.cwd(), path) || path;
+
+/** The guest's own words while it booted. */
+async function showConsole(terminal: Terminal, client: ControlClient, path: BuiltPath, vmId: string): Promise<void> {
+  heading(terminal, path);
+  terminal.out(about[path]);
+  terminal.out();
+  const { bytes } = await client.fetchConsole(vmId, { offset: 0, maxBytes: 4_096 });
+  const text = Buffer.from(bytes).toString('latin1').replace(/\r/g, '');
+  const boot = text.split(ringletShell.prompt)[0]!.split('\n').filter((line) => line.trim() !== '');
+  for (const line of boot.slice(0, 8)) terminal.out(terminal.paint(`  │ ${line.replace(/[^\x20-\x7e]/g, '')}`, 'dim'));
+}
+
+function tellPath(terminal: Terminal, { results, record }: PathRun, documents: readonly SavedDocument[]): void {
+  const boot = results.find(({ operation }) => operation === 'boot');
+  if (boot?.status === 'ok') {
+    const exits = total(boot.exits);
+    terminal.out(`\n  Boot: ${grouped(boot.retired)} instructions, ${exits === 0 ? 'no exits' : `${grouped(exits)} exits (${leading(boot.exits)})`}, ${grouped(total(boot.messages))} messages, ${duration(boot.wall.totalNs)}.`);
+  }
+  const done = results.filter(({ status, operation }) => status === 'ok' && operation !== 'empty' && operation !== 'boot');
+  terminal.out(`  Then at its prompt: ${done.length} of ${COMPARED.length - 1} operations${documents.length > 0 ? ', a page printed' : ''}, halt. The machine is ${record.state}: ${record.why}.`);
+}
+
+const leading = (exits: Readonly<Record<string, number>>): string =>
+  Object.entries(exits).sort(([, a], [, b]) => b - a).slice(0, 3).map(([reason, count]) => `${grouped(count)} ${reason}`).join(', ');
+
+/** Sentences out of the counts: nothing here is known beforehand. */
+export function findings(results: readonly OperationResult[]): string[] {
+  const at = (operation: string, path: BuiltPath): ReturnType<typeof perOperation> | null => {
+    const result = results.find((one) => one.operation === operation && one.path === path && one.status === 'ok');
+    const empty = results.find((one) => one.operation === 'empty' && one.path === path && one.status === 'ok');
+    return result === undefined ? null : perOperation(result, empty);
+  };
+  const lines: string[] = [];
+  const free = COMPARED.filter(({ name }) => name !== 'boot' && BUILT_PATHS.every((path) => at(name, path)?.exitTotal === 0)).map(({ name }) => name);
+  if (free.length > 0) lines.push(`${free.join(', ')}: no exit on any path. What is not privileged costs nothing extra.`);
+  const pte = at('pte-modify', 'paravirt');
+  const batch = at('pte-modify-batch', 'paravirt');
+  const nested = at('pte-modify', 'hardware-assisted');
+  if (pte !== null && batch !== null) lines.push(`pte-modify: paravirt asks ring -1 (${counted(pte.hypercalls, 'hypercall')}); 32 in one batch take ${counted(batch.hypercalls, 'hypercall')}${nested?.exitTotal === 0 ? '. Nested paging leaves page tables to the guest: no exit' : ''}.`);
+  const fault = at('page-fault', 'paravirt');
+  const faultAssisted = at('page-fault', 'hardware-assisted');
+  if (fault !== null && faultAssisted !== null) lines.push(`page-fault: ${counted(fault.exitTotal, 'exit')} on paravirt, ${counted(faultAssisted.exitTotal, 'exit')} on hardware-assisted.`);
+  const print = at('print', 'hardware-assisted');
+  const printNative = at('print', 'native');
+  const printParavirt = at('print', 'paravirt');
+  if (print !== null && printNative !== null) lines.push(`print: ${counted(print.exitTotal, 'exit')} and ${counted(print.messages, 'message')} for one page with hardware assistance, ${counted(printNative.messages, 'message')} natively${printParavirt === null ? '' : `, ${counted(printParavirt.exitTotal, 'exit')} on paravirt`}.`);
+  return lines;
+}
+
+const counted = (count: number, noun: string): string => `${count === 0 ? 'no' : grouped(count)} ${noun}${count === 1 ? '' : 's'}`;
+
+async function nextSteps({ terminal, stateDirectory, environment }: Context, traces: readonly Trace[], followed: Trace | undefined): Promise<void> {
+  if (traces.length > 0) {
+    const file = join(stateDirectory, 'demo-traces.json');
+    await mkdir(stateDirectory, { recursive: true });
+    await writeFile(file, JSON.stringify(toJaegerFile(traces)));
+    terminal.out(`  Traces: ${traces.length} are kept. ./ringside trace ${(followed ?? traces[0]!).traceId.slice(0, 8)} shows one here; ${shown(file)} can be uploaded to Jaeger's UI.`);
+  }
+  const endpoint = environment['OTEL_EXPORTER_OTLP_ENDPOINT'];
+  terminal.out(endpoint ? `  The services sent the same spans to ${endpoint}.` : '  With OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 the services send the same spans to a Jaeger that runs (docs/tracing.md).');
+  terminal.out('  ./ringside compare --list     what each operation is, byte for byte');
+  terminal.out('  ./ringside up                 keep the services running, then: ./ringside vm create --start, ./ringside vm console ringlet-1');
+}
