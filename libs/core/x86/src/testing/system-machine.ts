@@ -164,7 +164,7 @@ export class SystemMachine {
   fault(act: () => void): Fault | null {
     const { cpu } = this;
     const words = this.state();
-    const memory = cpu.u8.slice(RAM_BASE);
+    const memory = cpu.i32.slice(RAM_BASE >>> 2);
     try {
       act();
       return null;
@@ -172,7 +172,7 @@ export class SystemMachine {
       if (thrown !== FAULT) throw thrown;
     }
     expect(this.state()).toEqual(words);
-    expect(firstDifference(memory, cpu.u8.subarray(RAM_BASE))).toBe(-1);
+    expect(firstDifference(memory, cpu.i32)).toBe(-1);
     return { vector: cpu.i32[FAULT_VECTOR]!, error: cpu.i32[FAULT_HAS_ERROR] === 0 ? null : cpu.i32[FAULT_ERROR]! };
   }
 
@@ -195,7 +195,9 @@ export class SystemMachine {
 }
 const ACTIVITY_WORD = 23;
 
-function firstDifference(before: Uint8Array, after: Uint8Array): number {
-  for (let n = 0; n < before.length; n++) if (before[n] !== after[n]) return n;
+/** Offset in RAM and monitor space of the first word that is not as it was, or -1. */
+function firstDifference(before: Int32Array, words: Int32Array): number {
+  const { length } = before;
+  for (let n = 0, at = RAM_BASE >>> 2; n < length; n++, at++) if (before[n] !== words[at]) return 4 * n;
   return -1;
 }
