@@ -5,14 +5,15 @@ export type Style = keyof typeof codes;
 
 interface OutputStream extends Writable { isTTY?: boolean; columns?: number }
 
-/** Where a command writes: results to `out`, progress and remarks to `err`. Colour only on a terminal (and never with NO_COLOR). */
+/** Where a command writes: results to `out`, progress and remarks to `err`. Colour on a terminal, or with FORCE_COLOR; never with NO_COLOR. */
 export class Terminal {
   readonly colour: boolean;
   readonly columns: number;
   private progressShown = false;
 
   constructor(private readonly stdout: OutputStream, private readonly stderr: OutputStream, environment: Record<string, string | undefined>) {
-    this.colour = stdout.isTTY === true && !environment['NO_COLOR'] && environment['TERM'] !== 'dumb';
+    const forced = environment['FORCE_COLOR'] !== undefined && environment['FORCE_COLOR'] !== '0';
+    this.colour = !environment['NO_COLOR'] && (forced || (stdout.isTTY === true && environment['TERM'] !== 'dumb'));
     this.columns = stdout.columns ?? (Number(environment['COLUMNS']) || 100);
   }
 

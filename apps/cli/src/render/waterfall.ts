@@ -33,11 +33,11 @@ export function renderWaterfall(trace: Trace, terminal: Pick<Terminal, 'paint' |
   return lines;
 }
 
-/** What tells two spans of one name apart. */
+/** What tells two spans of one name apart: the device and its register, or the address. */
 function detail({ attributes }: SpanRecord): string {
-  const device = attributes['ringside.device'];
-  const register = attributes['ringside.device.register'];
-  const parts = [device, register].filter((part) => part !== undefined);
+  const parts = [attributes['ringside.device.label'], attributes['ringside.device.register']].filter((part) => part !== undefined);
+  const address = attributes['ringside.address'];
+  if (parts.length === 0 && typeof address === 'number') parts.push(`0x${address.toString(16)}`);
   return parts.length === 0 ? '' : ` (${parts.join(' ')})`;
 }
 

@@ -15,10 +15,10 @@ const span = (spanId: string, parentSpanId: string | null, startUs: number, dura
 const trace: Trace = {
   traceId, label: 'in on hardware-assisted',
   spans: [
-    span('0000000000000004', '0000000000000003', 1_030, 20, { service: 'device-model', name: 'port read', kind: 'server', attributes: { 'ringside.device': 'post-port', 'ringside.port': 0x80 } }),
+    span('0000000000000004', '0000000000000003', 1_030, 20, { service: 'device-model', name: 'port read', kind: 'server', attributes: { 'ringside.device.label': 'post-port', 'ringside.address': 0x80 } }),
     span('0000000000000001', null, 1_000, 100, { name: 'in' }),
     span('0000000000000003', '0000000000000002', 1_020, 40, { service: 'hypervisor', name: 'io-instruction', kind: 'server' }),
-    span('0000000000000002', '0000000000000001', 1_010, 60, { name: 'io-instruction', kind: 'client', attributes: { 'ringside.exit.reason': 'io-instruction', sampled: true, ratio: 0.5 } }),
+    span('0000000000000002', '0000000000000001', 1_010, 60, { name: 'io-instruction', kind: 'client', attributes: { 'ringside.exit.reason': 'io-instruction', sampled: true, ratio: 0.5, 'ringside.address': 0x80 } }),
   ],
 };
 
@@ -38,6 +38,7 @@ describe('traces', () => {
     expect(jaeger!.spans[0]).toMatchObject({ spanID: '0000000000000004', references: [{ refType: 'CHILD_OF', traceID: traceId, spanID: '0000000000000003' }], startTime: 1_030, duration: 20 });
     expect(jaeger!.spans[3]!.tags).toEqual([
       { key: 'ringside.exit.reason', type: 'string', value: 'io-instruction' }, { key: 'sampled', type: 'bool', value: true }, { key: 'ratio', type: 'float64', value: 0.5 },
+      { key: 'ringside.address', type: 'int64', value: 128 },
       { key: 'span.kind', type: 'string', value: 'client' },
     ]);
     const back = fromJaegerTrace(jaeger!);
@@ -57,7 +58,7 @@ describe('traces', () => {
     expect(lines[0]).toBe(`in on hardware-assisted  ${traceId}  4 spans, 3 services, 100 µs`);
     expect(lines.slice(2).map((line) => line.trimEnd().split(/ {2,}(?=\S)/).filter((part) => part !== ''))).toEqual([
       ['in', 'guest-cpu', '100 µs', '█'.repeat(30)],
-      ['io-instruction', 'guest-cpu', '60.0 µs', '█'.repeat(18)],
+      ['io-instruction (0x80)', 'guest-cpu', '60.0 µs', '█'.repeat(18)],
       ['io-instruction', 'hypervisor', '40.0 µs', '█'.repeat(12)],
       ['port read (post-port)', 'device-model', '20.0 µs', '█'.repeat(6)],
     ]);
