@@ -1,4 +1,7 @@
-/* The console of a Xen domain: two rings in a shared page and an event channel (xen/include/public/io/console.h). */
+/*
+ * The console of a Xen domain: two rings in a shared page and an event channel (xen/include/public/io/console.h). Before
+ * the ring is known, and in the first domain, which has none, Xen's own console by hypercall.
+ */
 #if PARAVIRT
 #include "console.h"
 #include "irq.h"
@@ -12,9 +15,18 @@ static void notify(void) {
     xen_hypercall2(XEN_EVENT_CHANNEL_OP, XEN_EVTCHNOP_SEND, (u32)&send);
 }
 
+static int console_io(u32 command, u32 length, const char *text) {
+    return xen_hypercall5(XEN_CONSOLE_IO, command, length, (u32)text, 0, 0);
+}
+
 static void received(void) {
     char text[32];
     u32 length = 0, taken = 0;
+    if (!ring) {
+        int got;
+        while ((got = console_io(XEN_CONSOLEIO_READ, sizeof(text), text)) > 0) console_input(text, got);
+        return;
+    }
     while (ring->in_consumed != ring->in_produced) {
         text[length++] = ring->in[ring->in_consumed % sizeof(ring->in)];
         barrier(); /* the byte is taken before its place is given back */
@@ -27,7 +39,7 @@ static void received(void) {
 }
 
 void console_init(void) {
-    ring = frame_address(machine_to_frame(xen_start_info->console_mfn));
+    if (!(xen_start_info->flags & XEN_SIF_INITDOMAIN)) ring = frame_address(machine_to_frame(xen_start_info->console_mfn));
     irq_install(IRQ_COM1, received);
 }
 
@@ -42,8 +54,8 @@ static void put(char c) {
 }
 
 void console_write(const char *text, u32 length) {
-    if (!ring) { /* the earliest messages, before the ring is known */
-        xen_hypercall5(XEN_CONSOLE_IO, XEN_CONSOLEIO_WRITE, length, (u32)text, 0, 0);
+    if (!ring) {
+        console_io(XEN_CONSOLEIO_WRITE, length, text);
         return;
     }
     u32 flags = irq_save();

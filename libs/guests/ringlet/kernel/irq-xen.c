@@ -41,7 +41,11 @@ static int bind_pirq(u32 line) {
 }
 
 void irq_install(u32 line, irq_handler handler) {
-    int port = line == IRQ_TIMER ? bind_virq(XEN_VIRQ_TIMER) : line == IRQ_COM1 ? (int)xen_start_info->console_event : bind_pirq(line);
+    int port;
+    if (line == IRQ_TIMER) port = bind_virq(XEN_VIRQ_TIMER);
+    else if (line != IRQ_COM1) port = bind_pirq(line);
+    else if (xen_start_info->flags & XEN_SIF_INITDOMAIN) port = bind_virq(XEN_VIRQ_CONSOLE);
+    else port = xen_start_info->console_event;
     if (port <= 0 || port >= PORTS) panic("cannot bind interrupt %u (error %d)", line, port);
     handlers[line] = handler;
     line_of_port[port] = line;

@@ -62,6 +62,7 @@
 #define XEN_EVTCHNOP_SEND 4
 #define XEN_EVTCHNOP_UNMASK 9
 #define XEN_VIRQ_TIMER 0
+#define XEN_VIRQ_CONSOLE 2 /* to the first domain only */
 
 #define XEN_PHYSDEVOP_IRQ_STATUS_QUERY 5
 #define XEN_PHYSDEVOP_SET_IOPL 6
@@ -71,6 +72,10 @@
 #define XEN_IRQSTAT_NEEDS_EOI 1
 
 #define XEN_CONSOLEIO_WRITE 0
+#define XEN_CONSOLEIO_READ 1
+
+/* start_info.flags: the first domain, which has no console ring but Xen's own console. */
+#define XEN_SIF_INITDOMAIN 2
 
 /* Offset of vcpu_info[0].evtchn_upcall_mask in shared_info, for entry code. */
 #define XEN_UPCALL_MASK 1
