@@ -1,0 +1,2 @@
+/** An oracle cannot run on this host; the message says what to install. */
+export class OracleMissing extends Error {}
