@@ -1,4 +1,5 @@
 import { ClientProxy, type ReadPacket, type WritePacket } from '@nestjs/microservices';
+import { UnreachableError } from '@ringside/machine';
 import { FrameKind, cpuSubject, consoleSubject, controlSubject, decodeRefusal, type ConsoleMessages, type ControlMessages, type ControlReply, type ControlVerb, type CpuMessages } from '@ringside/protocol';
 import { ControlFailure, RefusedError } from './errors.js';
 import { CONTROL_POLICY, EXIT_POLICY, RequestMux, type ResendPolicy } from './request-mux.js';
@@ -29,6 +30,8 @@ export class NatsClient extends ClientProxy {
     const reply = await this.mux.call(subject, frame);
     if (reply[KIND_AT] === FrameKind.Refusal && reply[0] === MAGIC) {
       const { code, message } = decodeRefusal(reply);
+      // Told on, so that the VM ends in the same state whoever of the chain is missing.
+      if (code === 'unreachable') throw new UnreachableError(message);
       throw new RefusedError(code, `${subject}: ${message}`);
     }
     return reply;

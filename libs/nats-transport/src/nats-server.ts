@@ -1,4 +1,5 @@
 import { Server, type CustomTransportStrategy, type MessageHandler } from '@nestjs/microservices';
+import { UnreachableError } from '@ringside/machine';
 import { ProtocolError, encodeRefusal, groupSubjects, readHeader, type ControlError, type ControlRequest, type FrameHeader, type RefusalCode, type SubjectGroup } from '@ringside/protocol';
 import { isObservable, lastValueFrom } from 'rxjs';
 import { ControlMemory } from './control-memory.js';
@@ -184,7 +185,7 @@ export class NatsServer extends Server implements CustomTransportStrategy {
       this.counts.badFrames++;
       return encodeRefusal('bad-frame', error.message, header);
     }
-    return encodeRefusal('failed', messageOf(error), header);
+    return encodeRefusal(error instanceof UnreachableError ? 'unreachable' : 'failed', messageOf(error), header);
   }
 
   private refuse(message: WireMessage, code: RefusalCode, header: FrameHeader): void {
@@ -245,7 +246,7 @@ function controlReply(id: string, content: { data: unknown } | { error: ControlE
 
 function controlError(error: unknown): ControlError {
   const { code } = error as { code?: ControlError['code'] };
-  return { code: code !== undefined && CODES.has(code) ? code : (error as Error | null)?.name === 'UnreachableError' ? 'unreachable' : 'failed', message: messageOf(error) };
+  return { code: code !== undefined && CODES.has(code) ? code : error instanceof UnreachableError ? 'unreachable' : 'failed', message: messageOf(error) };
 }
 
 const CODES: ReadonlySet<string> = new Set<ControlError['code']>(['not-found', 'exists', 'wrong-state', 'invalid', 'unreachable', 'failed']);

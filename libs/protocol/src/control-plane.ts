@@ -52,7 +52,8 @@ export interface ImageChunk { sha256: string; totalBytes: number; offset: number
 export const IMAGE_CHUNK_BYTES = 512 * 1024;
 export interface ConsoleChunk { epoch: number; offset: number; data: string; /** Bytes written so far in this epoch. */ end: number }
 export interface DocumentInfo { name: string; bytes: number; complete: boolean }
-export interface MachineReport { vmId: string; epoch: number; state: MachineState; why: string }
+/** `revision` counts a machine's changes of state: a report that arrives late is known by it. */
+export interface MachineReport { vmId: string; epoch: number; revision: number; state: MachineState; why: string }
 /** End digests of a standing machine: RAM, control registers; and the running hash where it is kept. */
 export interface MachineDigest { memory: string; registers: string; stateHash: string | null; samples: number }
 
@@ -60,8 +61,6 @@ export interface CreateMachine {
   spec: VmSpec; epoch: number; monitorBytes: number; native: boolean;
   /** [exit reason, state groups]. */
   stateGroups: [number, number][];
-  /** First deadline; null for never (JSON has no Infinity). */
-  deadline: number | null;
 }
 
 /** Verb → what is asked and what is answered. */
@@ -72,7 +71,6 @@ export interface ControlMessages extends Record<ControlVerb, { request: unknown;
   /** created, paused → goes on; anything stopped → boots again with the next epoch. */
   'vm.start': { request: VmReference; reply: VmRecord };
   'vm.pause': { request: VmReference; reply: VmRecord };
-  'vm.resume': { request: VmReference; reply: VmRecord };
   'vm.stop': { request: VmReference; reply: VmRecord };
   'vm.delete': { request: VmReference; reply: Record<string, never> };
   'vm.registers': { request: VmReference; reply: RegistersView };
@@ -85,7 +83,9 @@ export interface ControlMessages extends Record<ControlVerb, { request: unknown;
   'document.list': { request: VmReference; reply: DocumentInfo[] };
   'document.fetch': { request: VmReference & { name: string; offset: number }; reply: { data: string; totalBytes: number } };
   'cpu.create': { request: CreateMachine; reply: Record<string, never> };
-  'board.create': { request: { spec: VmSpec; epoch: number }; reply: { deadline: number | null } };
+  'board.create': { request: { spec: VmSpec; epoch: number }; reply: Record<string, never> };
+  /** The machine has ended: a document that was begun is closed. Console and documents stay until the board is released. */
+  'board.finish': { request: VmReference; reply: Record<string, never> };
   'board.release': { request: VmReference; reply: Record<string, never> };
   'vm.changed': { request: MachineReport; reply: Record<string, never> };
 }
@@ -100,8 +100,10 @@ export interface CpuMessages extends Partial<Record<CpuVerb, { request: unknown;
   stats: { request: Record<string, never>; reply: VmStatistics };
   disassemble: { request: { address: number; count: number }; reply: DisassembledLine[] };
   digest: { request: Record<string, never>; reply: MachineDigest };
-  /** The machine ends (`stopped`, with the reason given) and its memory is given back. */
-  release: { request: { why: string }; reply: MachineReport & { statistics: VmStatistics } };
+  /** The machine ends (`stopped`, with the reason given) and can still be looked at. */
+  stop: { request: { why: string }; reply: MachineReport };
+  /** Its memory is given back. */
+  release: { request: Record<string, never>; reply: Record<string, never> };
 }
 export type VmStatistics = MachineStatistics & { state: MachineState; why: string; epoch: number };
 

@@ -2,9 +2,10 @@ import { FrameKind, Hop, beginFrame, readBody, type FrameHeader } from './frame-
 
 /**
  * Why a receiver did not do what a frame asks. `stale-epoch`: the machine was started again since. `unknown-vm`: this
- * instance does not hold it. `bad-frame`: it could not be decoded. `failed`: the handler threw; the text says what.
+ * instance does not hold it. `bad-frame`: it could not be decoded. `unreachable`: somebody the handler had to ask did not answer.
+ * `failed`: the handler threw; the text says what.
  */
-export const REFUSALS = ['stale-epoch', 'unknown-vm', 'bad-frame', 'failed'] as const;
+export const REFUSALS = ['stale-epoch', 'unknown-vm', 'bad-frame', 'unreachable', 'failed'] as const;
 export type RefusalCode = (typeof REFUSALS)[number];
 
 export function encodeRefusal(code: RefusalCode, message: string, request: Pick<FrameHeader, 'epoch' | 'seq' | 'ordinal'>): Uint8Array {

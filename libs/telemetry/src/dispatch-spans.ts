@@ -24,9 +24,9 @@ export class DispatchSpans {
   }
 }
 
-/** `exit.cpuid` is called by its reason, `io.port` and `cpu.read` by what they are. */
+/** `exit.cpuid` is called by its reason, a bus cycle by its bus. */
 export function spanName(group: SubjectGroup, last: string): string {
-  return group === 'exit' ? last : group === 'io' ? `bus ${last}` : group === 'cpu' && last === 'read' ? 'guest memory read' : `${group} ${last}`;
+  return group === 'exit' ? last : group === 'io' ? last : group === 'cpu' && last === 'read' ? 'guest memory read' : `${group} ${last}`;
 }
 
 export function messaging(vmId: string, group: SubjectGroup, last: string): Record<string, string> {
@@ -35,4 +35,9 @@ export function messaging(vmId: string, group: SubjectGroup, last: string): Reco
     [Attribute.Destination]: `ringside.vm.${vmId}.${group}.${last}`,
     [Attribute.DestinationTemplate]: subjectTemplate(group, last),
   };
+}
+
+/** `port write`, `mmio read`, `time`: the same for whoever sends it. */
+export function busSpanName({ bus, write }: { bus: string; write: boolean }): string {
+  return bus === 'port' || bus === 'mmio' ? `${bus} ${write ? 'write' : 'read'}` : bus;
 }

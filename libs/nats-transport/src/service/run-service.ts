@@ -13,6 +13,8 @@ import { ServiceCounters, StatusController } from './status.controller.js';
 /** What an app brings: its controllers and providers. One provider stands for `ServiceCounters` and may stop what it runs. */
 export interface ServiceDefinition {
   service: ServiceStatus['service'];
+  /** See ServiceRuntime.start. */
+  patience?: number;
   controllers: Type[];
   providers: Provider[];
   /** Provider that counts for `status`; its `stop` is awaited before the transport closes. */
@@ -38,7 +40,7 @@ function moduleOf(definition: ServiceDefinition, runtime: ServiceRuntime): Dynam
  * @throws Error with one sentence a user can act on
  */
 export async function startService(definition: ServiceDefinition, environment: ServiceEnvironment): Promise<RunningService> {
-  const runtime = await ServiceRuntime.start(definition.service, environment);
+  const runtime = await ServiceRuntime.start(definition.service, environment, definition.patience);
   try {
     const app = await NestFactory.create(moduleOf(definition, runtime), { logger: false, abortOnError: false });
     // On the messages' side alone: the health checks' HTTP errors keep Nest's own answers.

@@ -26,8 +26,12 @@ export class ServiceRuntime {
     readonly telemetry: Telemetry,
   ) {}
 
-  /** @throws Error in one sentence when NATS cannot be reached */
-  static async start(service: ServiceStatus['service'], environment: ServiceEnvironment): Promise<ServiceRuntime> {
+  /**
+   * @param patience share of the timeout that this service waits for others: one that is itself asked gives up before who asks it,
+   * so that the VM learns who is missing
+   * @throws Error in one sentence when NATS cannot be reached
+   */
+  static async start(service: ServiceStatus['service'], environment: ServiceEnvironment, patience = 1): Promise<ServiceRuntime> {
     const instance = instanceName(service);
     const connection = await connectNats(environment.natsUrl, instance);
     const natsWire = new NatsWire(connection);
@@ -37,7 +41,7 @@ export class ServiceRuntime {
       warn: (message) => { console.error(`${service}: ${message}`); },
     });
     const server = new NatsServer({ wire, queue: service, dispatchHook: new DispatchSpans(telemetry) });
-    const client = new NatsClient(wire, instance, { ...EXIT_POLICY, timeoutMs: environment.timeoutMs });
+    const client = new NatsClient(wire, instance, { ...EXIT_POLICY, timeoutMs: patience * environment.timeoutMs });
     return new ServiceRuntime(service, instance, environment, connection, wire, server, client, telemetry);
   }
 

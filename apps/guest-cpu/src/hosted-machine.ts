@@ -1,0 +1,141 @@
+import { REGISTER_NAMES, SEGMENT_NAMES, VirtualMachine, digestWords, type Effect, type MachineHooks, type MachineState, type RegisterName, type SegmentName, type SegmentState } from '@ringside/machine';
+import type { ServiceRuntime } from '@ringside/nats-transport/service';
+import type { CreateMachine, DisassembledLine, MachineDigest, MachineReport, MemoryReadRequest, RegistersView, VmStatistics } from '@ringside/protocol';
+import { MachineTracer, type ExitMeter } from '@ringside/telemetry';
+import { BusSender } from './bus-sender.js';
+import { ExitSender, type GuestPosition } from './exit-sender.js';
+
+/** One VM in this processor: the machine, the messages it sends, its traces. */
+export class HostedMachine {
+  readonly machine: VirtualMachine;
+  private readonly tracer: MachineTracer | null;
+  private revision = 0;
+  /** Set by `kick`, cleared when the machine is driven: a kick that meets a machine about to park is not lost. */
+  private kicked = false;
+  private driving = false;
+
+  constructor(readonly order: CreateMachine, runtime: ServiceRuntime, meter: ExitMeter, changed: (report: MachineReport) => void) {
+    const { spec, epoch, monitorBytes, native, stateGroups } = order;
+    const { client, wallClock } = runtime;
+    this.tracer = runtime.environment.tracing ? new MachineTracer(runtime.telemetry, spec, wallClock) : null;
+    const position = (): GuestPosition => this.position();
+    const hooks: MachineHooks = {
+      operationBegins: (record) => this.tracer?.operationBegins(record) ?? null,
+      operationEnds: (record) => this.tracer?.operationEnds(record),
+      exitAnswered: (reason, wallNs) => meter.record(spec.path, reason, wallNs),
+      stateChanged: (state, why) => {
+        this.revision++;
+        if (isFinal(state)) this.tracer?.stop(state === 'unreachable' || state === 'crashed' ? why : undefined);
+        changed(this.report());
+      },
+    };
+    this.machine = new VirtualMachine({ spec, epoch, monitorBytes, stateGroups: new Map(stateGroups), deadline: Infinity }, {
+      exits: native ? null : new ExitSender(client, this.tracer, position),
+      bus: new BusSender(client, this.tracer, position),
+      wallClock, hooks, sleep, yield: yieldToEventLoop,
+    });
+  }
+
+  apply(effects: readonly Effect[]): void {
+    this.machine.apply(effects);
+  }
+
+  /** Let it run; returns at once. The machine stops by itself: paused, parked or ended. */
+  run(): void {
+    if (this.driving) return;
+    this.driving = true;
+    void this.drive();
+  }
+
+  /** Input waits at the device model. A parked machine goes on. */
+  kick(): void {
+    this.kicked = true;
+    this.machine.kick();
+    if (this.machine.state === 'halted') this.run();
+  }
+
+  async pause(): Promise<void> {
+    await this.machine.pause();
+  }
+
+  step(limit: { instructions?: number; exits?: number }): Promise<void> {
+    return this.machine.step(limit);
+  }
+
+  async stop(why: string): Promise<void> {
+    await this.machine.stop(why);
+    this.tracer?.stop();
+  }
+
+  report(): MachineReport {
+    const { machine: { state, why } } = this;
+    return { vmId: this.order.spec.id, epoch: this.order.epoch, revision: this.revision, state, why };
+  }
+
+  statistics(): VmStatistics {
+    return { ...this.machine.statistics(), state: this.machine.state, why: this.machine.why, epoch: this.order.epoch };
+  }
+
+  registers(): RegistersView {
+    const { processor, state, now } = this.machine;
+    return {
+      state, virtualNs: now, retired: processor.retired, executed: processor.executed,
+      registers: Object.fromEntries(REGISTER_NAMES.map((name) => [name, processor.getRegister(name) >>> 0])) as Record<RegisterName, number>,
+      segments: Object.fromEntries(SEGMENT_NAMES.map((name) => [name, processor.getSegment(name)])) as Record<SegmentName, SegmentState>,
+    };
+  }
+
+  read({ space, address, length }: MemoryReadRequest): Uint8Array | null {
+    const { processor } = this.machine;
+    return space === 'linear' ? processor.readLinear(address, length) : processor.readPhysical(space, address, length);
+  }
+
+  disassemble(address: number, count: number): DisassembledLine[] {
+    return this.machine.processor.disassemble('linear', address, count);
+  }
+
+  /** End digests; the machine must stand. */
+  digest(): MachineDigest {
+    const { processor, stateHash } = this.machine;
+    const words = Uint32Array.from(['cr0', 'cr2', 'cr3', 'cr4'] as const, (name) => processor.getRegister(name) >>> 0);
+    return {
+      memory: digestWords(processor.readPhysical('guest', 0, this.order.spec.memoryMiB * 1_048_576)),
+      registers: digestWords(new Uint8Array(words.buffer)), stateHash: stateHash?.value ?? null, samples: stateHash?.samples ?? 0,
+    };
+  }
+
+  private async drive(): Promise<void> {
+    do {
+      this.kicked = false;
+      await this.machine.run();
+    } while (this.kicked && this.machine.state === 'halted');
+    this.driving = false;
+  }
+
+  private position(): GuestPosition {
+    const { processor } = this.machine;
+    return { eip: processor.getRegister('eip') >>> 0, cpl: processor.getRegister('cpl') };
+  }
+}
+
+export function isFinal(state: MachineState): boolean {
+  return state !== 'created' && state !== 'running' && state !== 'paused' && state !== 'halted';
+}
+
+/** Other machines, and messages, get their turn. */
+function yieldToEventLoop(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Timers have a resolution of 1 ms and an upper limit of about 24 days. */
+function sleep(ns: number): { done: Promise<void>; wake: () => void } {
+  let wake = (): void => undefined;
+  const done = new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, Math.min(ns / 1e6, 2_000_000_000));
+    wake = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+  });
+  return { done, wake: () => wake() };
+}
