@@ -32,6 +32,8 @@ export const OCW2_SET_PRIORITY = 6;
 
 /** The master's input that the slave's INT output is wired to. */
 const CASCADE = 2;
+/** High at power-on: the timer's output idles there, and that is no edge. */
+const TIMER_LINE = 0x01;
 /** Lines that are always edge triggered: timer, keyboard, cascade; clock and coprocessor (PIIX3, ELCR1 and ELCR2). */
 const ELCR_MASKS = [0xf8, 0xde] as const;
 
@@ -67,7 +69,7 @@ class Pic8259 {
   /** As a PC's firmware leaves it: vectors 08h and 70h, everything masked. */
   initial(): ChipState {
     return {
-      lines: 0, latch: 0, imr: 0xff, isr: 0, elcr: 0, icw1: ICW1_INIT | ICW1_IC4, base: this.cascade === 'master' ? 0x08 : 0x70, icw4: 0x01,
+      lines: this.cascade === 'master' ? TIMER_LINE : 0, latch: 0, imr: 0xff, isr: 0, elcr: 0, icw1: ICW1_INIT | ICW1_IC4, base: this.cascade === 'master' ? 0x08 : 0x70, icw4: 0x01,
       expects: 0, readIsr: false, poll: false, specialMask: false, rotateOnAeoi: false, lowest: 7,
     };
   }
