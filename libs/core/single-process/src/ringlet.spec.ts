@@ -17,7 +17,7 @@ interface Run { whole: SingleProcess; records: OperationRecord[]; digests: strin
 async function run(path: TestedPath, lines: readonly string[], changes: Partial<VmSpec> = {}): Promise<Run> {
   const image = await guestImage(path === 'paravirt' ? 'ringlet-pv' : 'ringlet');
   const digests: string[] = [];
-  const whole = new SingleProcess({
+  const whole = await SingleProcess.create({
     spec: specOf({ ...PATHS[path], commandLine: '', script: script(lines), ...changes }), image, disk: await diskImage(RINGLET.disk),
     hooks: changes.hashStates === true ? {
       mark: (mark, machine) => {

@@ -9,7 +9,7 @@ const exitCounts = (whole: SingleProcess): Record<string, number> =>
 describe('guests made from a seed cost exactly what the oracle says', () => {
   it.each(SEEDS)('native, seed %i: one bus message for each port cycle', async (seed) => {
     const guest = seededGuest(seed);
-    const whole = new SingleProcess({ spec: specOf(), image: guest.image });
+    const whole = await SingleProcess.create({ spec: specOf(), image: guest.image });
     await whole.machine.run();
     expect([whole.machine.state, whole.machine.why]).toEqual(['shutdown', expect.any(String)]);
     expect(exitCounts(whole)).toEqual({ 'io.port': guest.portCycles });
@@ -18,7 +18,7 @@ describe('guests made from a seed cost exactly what the oracle says', () => {
 
   it.each(SEEDS)('hardware-assisted, seed %i', async (seed) => {
     const guest = seededGuest(seed);
-    const whole = new SingleProcess({ spec: specOf({ path: 'hardware-assisted', mmu: 'nested' }), image: guest.image });
+    const whole = await SingleProcess.create({ spec: specOf({ path: 'hardware-assisted', mmu: 'nested' }), image: guest.image });
     const { controls } = whole.machine.processor.cpu;
     const expected = guest.hardwareAssisted(controls);
     await whole.machine.run();
@@ -28,7 +28,7 @@ describe('guests made from a seed cost exactly what the oracle says', () => {
 
   it.each(SEEDS)('paravirt, seed %i', async (seed) => {
     const guest = seededPvGuest(seed);
-    const whole = new SingleProcess({ spec: specOf({ path: 'paravirt', mmu: 'direct', guestKernelRing: 1 }), image: guest.image });
+    const whole = await SingleProcess.create({ spec: specOf({ path: 'paravirt', mmu: 'direct', guestKernelRing: 1 }), image: guest.image });
     await whole.machine.run();
     expect([whole.machine.state, whole.machine.why]).toEqual(['shutdown', expect.any(String)]);
     expect(exitCounts(whole)).toEqual(guest.exits);
@@ -37,8 +37,8 @@ describe('guests made from a seed cost exactly what the oracle says', () => {
   it('passes through the same states on native and hardware-assisted', async () => {
     for (const seed of SEEDS) {
       const { image } = seededGuest(seed);
-      const native = new SingleProcess({ spec: specOf({ hashStates: true }), image });
-      const hardware = new SingleProcess({ spec: specOf({ path: 'hardware-assisted', mmu: 'nested', hashStates: true }), image });
+      const native = await SingleProcess.create({ spec: specOf({ hashStates: true }), image });
+      const hardware = await SingleProcess.create({ spec: specOf({ path: 'hardware-assisted', mmu: 'nested', hashStates: true }), image });
       await native.machine.run();
       await hardware.machine.run();
       expect(hardware.machine.stateHash!.samples).toBe(native.machine.stateHash!.samples);

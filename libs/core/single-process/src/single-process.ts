@@ -1,6 +1,6 @@
 import { consoleOf, createBoard, type PrintedDocument } from '@ringside/devices';
 import { loadMultiboot } from '@ringside/loaders';
-import { VirtualMachine, type BusEndpoint, type BusRequest, type ExitHandler, type GuestMemoryReader, type MachineHooks, type VmSpec } from '@ringside/machine';
+import { VirtualMachine, type BusEndpoint, type BusRequest, type GuestMemoryReader, type MachineHooks, type VmSpec } from '@ringside/machine';
 import type { Board } from '@ringside/platform';
 import { createMonitor, type VirtualMachineMonitor } from '@ringside/vmm';
 
@@ -22,24 +22,31 @@ export interface SingleProcessOptions {
  * instead of messages. For tests of the core, and to read the machine without a server.
  */
 export class SingleProcess {
-  readonly machine: VirtualMachine;
+  machine!: VirtualMachine;
   readonly board: Board;
-  readonly monitor: VirtualMachineMonitor | null;
+  monitor: VirtualMachineMonitor | null = null;
   readonly documents: PrintedDocument[] = [];
   /** Requests on the bus, as the device model would see them. */
   busRequests = 0;
   private readonly output: number[] = [];
 
-  constructor(options: SingleProcessOptions) {
-    const { spec } = options;
-    const native = spec.path === 'native';
-    const wallClock = options.wallClock ?? (() => 0);
+  /** Rejects with the loader's or ring -1's error when the guest does not fit the spec. */
+  static async create(options: SingleProcessOptions): Promise<SingleProcess> {
+    const whole = new SingleProcess(options);
+    await whole.assemble(options);
+    return whole;
+  }
+
+  private constructor({ spec, disk }: SingleProcessOptions) {
     this.board = createBoard({
-      composition: native ? 'native' : 'virtualized', disk: options.disk ?? null, script: spec.script,
+      composition: spec.path === 'native' ? 'native' : 'virtualized', disk: disk ?? null, script: spec.script,
       memoryBytes: spec.memoryMiB * 1_048_576, epochSeconds: POWER_ON_SECONDS,
       console: { write: (_offset, bytes) => { this.output.push(...bytes); } },
       documents: { document: (document) => { this.documents.push(document); } },
     });
+  }
+
+  private async assemble({ spec, image, hooks, wallClock }: SingleProcessOptions): Promise<void> {
     const bus: BusEndpoint = {
       cycle: (request: BusRequest) => {
         this.busRequests++;
@@ -51,13 +58,12 @@ export class SingleProcess {
       read: (space, address, length) => this.machine.processor.readPhysical(space, address, length),
       readLinear: (linear, length) => this.machine.processor.readLinear(linear, length),
     };
-    this.monitor = native ? null : createMonitor({ spec, image: options.image, ports: { bus, memory } });
-    const exits: ExitHandler | null = this.monitor;
+    this.monitor = spec.path === 'native' ? null : await createMonitor(spec, image, { bus, memory });
     this.machine = new VirtualMachine({
       spec, epoch: 1, monitorBytes: this.monitor?.monitorBytes ?? 0, stateGroups: this.monitor?.stateGroups() ?? new Map(), deadline: Infinity,
-    }, { exits, bus, wallClock, ...(options.hooks === undefined ? {} : { hooks: options.hooks }) });
+    }, { exits: this.monitor, bus, wallClock: wallClock ?? (() => 0), ...(hooks === undefined ? {} : { hooks }) });
     this.machine.apply(this.monitor?.initialEffects()
-      ?? loadMultiboot({ image: options.image, memoryBytes: spec.memoryMiB * 1_048_576, commandLine: spec.commandLine }).effects);
+      ?? loadMultiboot({ image, memoryBytes: spec.memoryMiB * 1_048_576, commandLine: spec.commandLine }).effects);
   }
 
   /** What the guest has written to its console. */
