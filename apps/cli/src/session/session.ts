@@ -11,6 +11,10 @@ import type { RunningProcess } from './state-file.js';
 export interface SessionOptions {
   /** Port of the NATS server; a free one without it. */
   natsPort?: number;
+  /** A server that runs already; without it NATS_URL, else one is started. */
+  natsUrl?: string;
+  /** Only these. */
+  services?: readonly ServiceName[];
   /** Where logs go; a temporary directory, removed at the end, without it. */
   logDirectory?: string;
   /** Processes outlive this one (`up`). */
@@ -37,14 +41,14 @@ export class Session {
     let nats: Child | null = null;
     try {
       await mkdir(logDirectory, { recursive: true });
-      let natsUrl = context.environment['NATS_URL'];
+      let natsUrl = options.natsUrl ?? context.environment['NATS_URL'];
       if (!natsUrl) {
         const program = findNatsServer(context.environment, context.stateDirectory);
         const port = options.natsPort === undefined ? -1 : await requireFreePort(options.natsPort, 'NATS');
         const started = await startNatsServer({ program, port, logFile: join(logDirectory, 'nats-server.log'), workDirectory: tmpdir(), environment, detached });
         ({ url: natsUrl, child: nats } = started);
       }
-      for (const name of SERVICES) {
+      for (const name of options.services ?? SERVICES) {
         const port = await freePort();
         const child = await startService({ name, appsDirectory: context.appsDirectory, natsUrl, port, logFile: join(logDirectory, `${name}.log`), environment, detached });
         services.set(name, { child, port });

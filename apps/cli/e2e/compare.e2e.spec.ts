@@ -1,0 +1,83 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { Ajv } from 'ajv';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { COMPARED } from '../src/compare/operations.js';
+import { total, type Comparison, type OperationResult } from '../src/compare/result.js';
+import { repositoryRoot } from '../src/context.js';
+import type { JaegerFile } from '../src/traces/jaeger-file.js';
+import { User } from './ringside.js';
+
+let user: User;
+let comparison: Comparison;
+beforeAll(async () => {
+  user = await User.arrives();
+  comparison = await user.json<Comparison>(['compare', '--ops', 'all,empty', '--repeat', '2', '--trace-file', join(user.stateDirectory, 'traces.json')]);
+});
+afterAll(() => user.leaves());
+
+const exact = ({ schema, guest, clock, results }: Comparison): unknown => ({ schema, guest, clock, results: results.map(({ wall: _wall, traceId: _traceId, ...counts }) => counts) });
+const find = (of: Comparison, operation: string, path: string): OperationResult => of.results.find((result) => result.operation === operation && result.path === path)!;
+
+describe('compare --ops all', () => {
+  test('every operation runs on every path, and the JSON is what its schema says', async () => {
+    const schema = JSON.parse(await readFile(join(repositoryRoot(), 'docs/schemas/compare-1.json'), 'utf8')) as object;
+    const validate = new Ajv({ allErrors: true }).compile(schema);
+    expect(validate(comparison) ? null : validate.errors).toBeNull();
+    expect(comparison.results.map(({ operation, path, status }) => `${operation} ${path} ${status}`)).toEqual(
+      [...COMPARED.map(({ name }) => name), 'empty'].flatMap((operation) => ['native', 'paravirt', 'hardware-assisted'].map((path) => `${operation} ${path} ok`)));
+  });
+
+  test('twice under the virtual clock: the same but for wall and traceId', async () => {
+    expect(exact(await user.json<Comparison>(['compare', '--ops', 'all,empty', '--repeat', '2']))).toEqual(exact(comparison));
+  });
+
+  test('2N repetitions less the empty loop: exactly twice the exits and messages of N', async () => {
+    const twice = await user.json<Comparison>(['compare', '--ops', 'all,empty', '--repeat', '4']);
+    for (const { operation, path } of comparison.results) {
+      if (operation === 'boot' || operation === 'empty') continue;
+      const net = (of: Comparison): unknown => {
+        const [one, empty] = [find(of, operation, path), find(of, 'empty', path)];
+        const factor = of === twice ? 2 : 1;
+        const less = (pick: (result: OperationResult) => Record<string, number>): unknown =>
+          Object.fromEntries(Object.keys(pick(one)).sort().map((key) => [key, (pick(one)[key]! - (pick(empty)[key] ?? 0)) / factor]));
+        return { operation, path, exits: less(({ exits }) => exits), messages: less(({ messages }) => messages), hypercalls: (one.hypercalls - empty.hypercalls) / factor };
+      };
+      expect(net(twice)).toEqual(net(comparison));
+    }
+  });
+
+  test('natively nothing exits; an exit is a message, and so is what it asks the board', () => {
+    for (const result of comparison.results) {
+      if (result.path === 'native') expect(result.exits).toEqual({});
+      for (const [reason, count] of Object.entries(result.exits)) expect(result.messages[`exit.${reason}`]).toBe(count);
+    }
+    const one = find(comparison, 'in', 'hardware-assisted');
+    expect(one.exits).toEqual({ 'io-instruction': 2 });
+    expect(one.messages).toEqual({ 'exit.io-instruction': 2, 'io.port': 2 });
+    expect(find(comparison, 'in', 'native').messages).toEqual({ 'io.port': 2 });
+    for (const path of ['native', 'paravirt', 'hardware-assisted']) expect(total(find(comparison, 'call-ret', path).exits)).toBe(0);
+  });
+
+  test('native and hardware-assisted retire the same instructions', () => {
+    for (const { operation, retired } of comparison.results.filter(({ path }) => path === 'native')) {
+      expect({ operation, retired: find(comparison, operation, 'hardware-assisted').retired }).toEqual({ operation, retired });
+    }
+  });
+
+  test('each operation has its trace: spans of the services it met, every parent in the trace, in a file that Jaeger takes', async () => {
+    const file = JSON.parse(await readFile(join(user.stateDirectory, 'traces.json'), 'utf8')) as JaegerFile;
+    const { traceId } = find(comparison, 'print', 'hardware-assisted');
+    const trace = file.data.find(({ traceID }) => traceID === traceId)!;
+    expect(Object.values(trace.processes).map(({ serviceName }) => serviceName).sort()).toEqual(['device-model', 'guest-cpu', 'hypervisor']);
+    for (const { spans } of file.data) {
+      expect(spans.length).toBeLessThanOrEqual(2_000);
+      const ids = new Set(spans.map(({ spanID }) => spanID));
+      expect(spans.filter(({ references }) => references.length === 0)).toHaveLength(1);
+      for (const { references } of spans) for (const { spanID } of references) expect(ids.has(spanID)).toBe(true);
+    }
+    const printed = await user.must(['trace', traceId!.slice(0, 12), '--limit', '5']);
+    expect(printed).toContain('print on hardware-assisted');
+    expect(printed).toMatch(/device-model/);
+  });
+});
