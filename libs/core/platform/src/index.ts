@@ -1,6 +1,7 @@
 export * from './board.js';
 export * from './bus-device.js';
 export * from './bus.js';
+export * from './clock-ticks.js';
 export * from './interrupt-lines.js';
 export * from './interrupt-router.js';
 export * from './pic-8259.js';

@@ -22,7 +22,8 @@ class Bench {
 }
 
 describe('8259A pair', () => {
-  it('asks for nothing before it is initialized', () => {
+  it('asks for nothing before it is initialized, and takes the idle timer line for no edge', () => {
+    expect(new Bench().irr()).toBe(0);
     const pic = new Pic8259Pair();
     pic.setLine(1, true);
     expect(pic.intr).toBe(false);
@@ -124,7 +125,7 @@ describe('8259A pair', () => {
 
   it('rotates priorities', () => {
     const bench = new Bench();
-    bench.raise(0);
+    bench.pulse(0);
     bench.raise(1);
     expect(bench.pic.acknowledge()).toBe(0x20);
     bench.command(0xa0); // Rotate on non-specific end: IRQ 0 becomes the last.
