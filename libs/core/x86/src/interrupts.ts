@@ -24,8 +24,6 @@ const frame = new StackFrame();
 /** Error code bits (SDM Vol. 3A 6.13). */
 const ERROR_EXT = 1;
 const ERROR_IDT = 2;
-/** L0–L3 and G0–G3 of DR7: some breakpoint is enabled. */
-const DR7_ENABLED = 0xff;
 /** DR7.GD: cleared when a #DB is delivered, so that its handler may read the debug registers (SDM Vol. 3B 17.2.4). */
 const DR7_GD = 1 << 13;
 /** `int 0x82`: a hypercall of the Xen PV ABI. */
@@ -190,19 +188,16 @@ export function iret(cpu: Cpu, operandSize: ElementSize): void {
   if (operandSize === 4 && (image & VM) !== 0 && level === 0) leaveUnsupported(cpu, UnsupportedMode.Virtual8086);
   checkReturnTarget(cpu, selector);
   // What IRET may change depends on the level it runs at, not the one it returns to.
-  const mask = iretMask(level, flags, (cpu.i32[DR7]! & DR7_ENABLED) !== 0, operandSize);
+  const mask = iretMask(level, flags, operandSize);
   if ((selector & SELECTOR_RPL) === level) returnSameLevel(cpu, selector, eip, 3 * operandSize);
   else returnOuterLevel(cpu, selector, eip, 3, operandSize, 0);
   setEflags(cpu, (flags & ~mask) | (image & mask));
 }
 
-/**
- * EFLAGS bits that IRET loads: IF where CPL ≤ IOPL, IOPL at level 0, the upper half with 32-bit operands. RF
- * is left out while no breakpoint is enabled: it would do nothing but make the next instruction clear it.
- */
-function iretMask(cpl: number, flags: number, breakpoints: boolean, size: ElementSize): number {
+/** EFLAGS bits that IRET loads: IF where CPL ≤ IOPL, IOPL at level 0, the upper half with 32-bit operands. */
+function iretMask(cpl: number, flags: number, size: ElementSize): number {
   let mask = ARITHMETIC_FLAGS | TF | DIRECTION | NT;
-  if (size === 4) mask |= breakpoints ? RF | AC | ID : AC | ID;
+  if (size === 4) mask |= RF | AC | ID;
   if (cpl <= ((flags & IOPL) >>> 12)) mask |= IF;
   if (cpl === 0) mask |= IOPL;
   return mask;

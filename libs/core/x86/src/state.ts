@@ -42,7 +42,12 @@ export const CR3 = 18;
 export const CR4 = 19;
 /** Current privilege level, 0–3. Kept apart from CS.RPL so that conforming code is right. */
 export const CPL = 20;
-/** 1 from STI (or MOV/POP SS) until the next instruction has completed: no external interrupt is taken. */
+/**
+ * Not 0 from STI (SHADOW_STI) or MOV/POP SS (SHADOW_MOV_SS) until the next instruction has completed: no external interrupt is
+ * taken, and after MOV/POP SS no single-step trap either. Values as in VMX's interruptibility state (SDM Vol. 3C 25.4.2).
+ */
+export const SHADOW_STI = 1;
+export const SHADOW_MOV_SS = 2;
 export const INTERRUPT_SHADOW = 21;
 /** 1 while the interrupt controller asserts INTR, as last told by an effect. */
 export const INTR_LINE = 22;
@@ -111,6 +116,8 @@ export const REMAINING = 128;
 export const REP_DONE = 129;
 /** Ordinal of the next bus access inside the instruction being executed (memory.ts). */
 export const BUS_ORDINAL = 130;
+/** 1: the REP instruction just executed has more to do, the budget being spent. */
+export const REP_UNFINISHED = 133;
 /** 1: a single-step trap (#DB, DR6.BS) is due at this boundary. */
 export const TRAP_DUE = 131;
 /** Events delivered since the last instruction retired: see processor.ts, "exception storms". */

@@ -7,7 +7,7 @@ import {
   readControlRegister, readDebugRegister, requireLevel0, sldt, smsw, sti, str, vmcall, wbinvd, writeControlRegister, writeDebugRegister,
 } from './system-registers.js';
 import {
-  ACTIVITY, CR0, CR2, CR3, CR4, DR6, EAX, EDX, EFLAGS_SYSTEM, GDTR_BASE, GDTR_LIMIT, GDTR_SPACE, IDTR_LIMIT, INTERRUPT_SHADOW, LDTR, PDPTE, RETIRED, TR,
+  ACTIVITY, CR0, CR2, CR3, CR4, DR6, EAX, EDX, EFLAGS_SYSTEM, GDTR_BASE, GDTR_LIMIT, GDTR_SPACE, IDTR_LIMIT, INTERRUPT_SHADOW, LDTR, PDPTE, RETIRED, SHADOW_MOV_SS, SHADOW_STI, TR,
 } from './state.js';
 import { ACCESS_DATA, ACCESS_LDT, ACCESS_TSS, FREE, LDT_SELECTOR, SystemMachine, TSS_SELECTOR } from './testing/system-machine.js';
 
@@ -259,12 +259,12 @@ describe('flags', () => {
   it('STI casts a shadow only when interrupts were off; MOV SS always', () => {
     const { cpu } = new SystemMachine();
     sti(cpu);
-    expect(cpu.i32[INTERRUPT_SHADOW]).toBe(1);
+    expect(cpu.i32[INTERRUPT_SHADOW]).toBe(SHADOW_STI);
     cpu.i32[INTERRUPT_SHADOW] = 0;
     sti(cpu);
     expect(cpu.i32[INTERRUPT_SHADOW]).toBe(0);
     blockInterrupts(cpu);
-    expect(cpu.i32[INTERRUPT_SHADOW]).toBe(1);
+    expect(cpu.i32[INTERRUPT_SHADOW]).toBe(SHADOW_MOV_SS);
   });
 
   it.each([

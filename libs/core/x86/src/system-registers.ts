@@ -14,7 +14,7 @@ import { selectorOf, setNullSegment, setSegment } from './segmentation.js';
 import { modeChanged } from './slots.js';
 import {
   ACTIVITY, CPL, CR0, CR2, CR3, CR4, DR0, DR6, DR7, EFLAGS_SYSTEM, GDTR_BASE, GDTR_LIMIT, GDTR_SPACE, IDTR_BASE, IDTR_LIMIT, IDTR_SPACE, INTERRUPT_SHADOW, LDTR,
-  LDTR_SPACE, PDPTE, TR, TR_SPACE,
+  LDTR_SPACE, PDPTE, SHADOW_MOV_SS, SHADOW_STI, TR, TR_SPACE,
 } from './state.js';
 
 /*
@@ -259,13 +259,13 @@ export function cli(cpu: Cpu): void {
 /** STI: interrupts are taken behind the next instruction, if they were off (SDM Vol. 2B, STI). */
 export function sti(cpu: Cpu): void {
   if (cpu.i32[CPL]! > iopl(cpu)) raise(cpu, GP, 0);
-  if ((cpu.i32[EFLAGS_SYSTEM]! & IF) === 0) cpu.i32[INTERRUPT_SHADOW] = 1;
+  if ((cpu.i32[EFLAGS_SYSTEM]! & IF) === 0) cpu.i32[INTERRUPT_SHADOW] = SHADOW_STI;
   cpu.i32[EFLAGS_SYSTEM]! |= IF;
 }
 
-/** MOV SS and POP SS hold interrupts back for one instruction, so that a stack switch is not torn apart (SDM Vol. 3A 6.8.3). */
+/** MOV SS and POP SS hold interrupts and traps back for one instruction, so that a stack switch is not torn apart (SDM Vol. 3A 6.8.3). */
 export function blockInterrupts(cpu: Cpu): void {
-  cpu.i32[INTERRUPT_SHADOW] = 1;
+  cpu.i32[INTERRUPT_SHADOW] = SHADOW_MOV_SS;
 }
 
 /** What PUSHF pushes: RF and VM read as 0 in the image. The 16-bit form pushes the low half. */
