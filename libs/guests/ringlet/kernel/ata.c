@@ -23,7 +23,8 @@
 #define STATUS_BSY 0x80
 #define READ_SECTORS 0x20
 #define WRITE_SECTORS 0x30
-#define FLOATING_BUS 0xff /* what an empty channel reads as */
+#define STATUS_FLOATING 0xff /* an empty channel: nobody drives the bus, */
+#define STATUS_NO_DEVICE 0   /* or a controller without a device answers */
 
 #define MAX_SECTORS 128 /* per command; 256 is the register's limit */
 #define PATIENCE 1000000
@@ -38,7 +39,9 @@ static void interrupt(void) {
 }
 
 void ata_init(void) {
-    if (inb(STATUS) == FLOATING_BUS) return;
+    outb(DEVICE, DEVICE_LBA); /* the master: a loader may have left the other one selected */
+    status = inb(STATUS);
+    if (status == STATUS_FLOATING || status == STATUS_NO_DEVICE) return;
     present = 1;
     irq_install(IRQ_ATA, interrupt);
     outb(DEVICE_CONTROL, 0); /* nIEN = 0: interrupts on */

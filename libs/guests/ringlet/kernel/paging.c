@@ -87,8 +87,9 @@ void space_seal(struct space *space) {
 void space_load(const struct space *space) { load_page_tables(space->root); }
 
 pte_t *space_lookup(const struct space *space, u32 linear) {
+    if (linear >= USER_LIMIT) return NULL;
     pte_t entry = user_l2(space)[L2_INDEX(linear)];
-    return linear < USER_LIMIT && entry & PTE_PRESENT ? &table_of(entry)[L1_INDEX(linear)] : NULL;
+    return entry & PTE_PRESENT ? &table_of(entry)[L1_INDEX(linear)] : NULL;
 }
 
 int space_map(struct space *space, u32 linear, u32 frame, u32 flags) {
@@ -142,7 +143,7 @@ int space_copy(struct space *to, struct space *from) {
 }
 
 int copy_on_write(struct space *space, u32 linear) {
-    pte_t *entry = linear < USER_LIMIT ? space_lookup(space, linear) : NULL;
+    pte_t *entry = space_lookup(space, linear);
     if (!entry || !(*entry & PTE_COPY_ON_WRITE)) return 0;
     u32 old = pte_frame(*entry), frame = old;
     if (frame_references(old) > 1) {

@@ -46,7 +46,7 @@ pte_t *space_lookup(const struct space *space, u32 linear);
 static inline u32 pte_frame(pte_t pte) { return machine_to_frame((u32)((pte & PTE_FRAME_MASK) >> 12)); }
 static inline pte_t pte_make(u32 frame, u32 flags) { return (pte_t)frame_to_machine(frame) << 12 | flags; }
 
-/* A write to a page that is shared: make it the current process's own. 0 when this was not the reason of the fault. */
+/* A page that is shared until somebody writes: make it this (loaded) space's own. 0: it is not such a page, or no memory. */
 int copy_on_write(struct space *space, u32 linear);
 
 /* A page of the kernel for the pte-modify operation: its linear address and entry. */

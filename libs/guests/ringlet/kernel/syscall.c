@@ -11,35 +11,7 @@
 #include "string.h"
 #include "syscalls.h"
 #include "timer.h"
-
-/*
- * May the current process read (or write) this memory? Pages of stack and heap that do not exist yet count: the fault
- * that the kernel takes on them is handled like the program's own.
- */
-static int accessible(u32 address, u32 length, int write) {
-    if (length > USER_LIMIT || address < USER_STACK_BOTTOM || address > USER_LIMIT - length) return 0;
-    for (u32 page = address & PAGE_MASK; page < address + length; page += PAGE_SIZE) {
-        pte_t *entry = space_lookup(&current->space, page);
-        if (entry && *entry & PTE_PRESENT) {
-            if (write && !(*entry & (PTE_WRITABLE | PTE_COPY_ON_WRITE))) return 0;
-        } else if (page >= USER_STACK_TOP && (page < current->image_end || page >= current->heap_end)) {
-            return 0;
-        }
-    }
-    return 1;
-}
-static int readable(u32 address, u32 length) { return accessible(address, length, 0); }
-static int writable(u32 address, u32 length) { return accessible(address, length, 1); }
-
-/* Copy a program's string. */
-static int copy_string(char *to, u32 from, u32 size) {
-    for (u32 i = 0; i < size; i++) {
-        if (!readable(from + i, 1)) return ERROR_FAULT;
-        to[i] = *(const char *)(from + i);
-        if (!to[i]) return 0;
-    }
-    return ERROR_INVALID;
-}
+#include "user-memory.h"
 
 static int sys_getpid(struct trap_frame *frame) { (void)frame; return current->pid; }
 static int sys_exit(struct trap_frame *frame) { process_exit(frame->ebx); }
