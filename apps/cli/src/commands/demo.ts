@@ -59,7 +59,7 @@ The guest is Ringlet, a small teaching kernel: real 32-bit x86 machine code.`);
       });
 
       heading(terminal, `One operation, ${options.repeat} times on each path`);
-      for (const line of renderComparison(comparison, terminal)) terminal.out(line);
+      for (const line of renderComparison(comparison, terminal, 'compact')) terminal.out(line);
       terminal.out(`
 One repetition each, with the measuring loop taken off. Counts are exact and the same on every run and
 every computer. Times are this system's: a message costs far more than an exit on silicon does.`);

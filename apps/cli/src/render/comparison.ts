@@ -1,36 +1,52 @@
-import { perOperation, type Comparison, type OperationResult } from '../compare/result.js';
+import { perOperation, type Comparison, type OperationResult, type PerOperation } from '../compare/result.js';
 import type { Terminal } from '../terminal.js';
-import { renderTable, type Cell } from './table.js';
+import { renderTable, type Cell, type Column } from './table.js';
 import { duration, grouped } from './units.js';
 
-const columns = [
-  { title: 'OPERATION' }, { title: 'PATH' }, { title: 'RETIRED', align: 'right' }, { title: 'EXECUTED', align: 'right' }, { title: 'EXITS', align: 'right' }, { title: 'HYPERCALLS', align: 'right' },
-  { title: 'MESSAGES', align: 'right' }, { title: 'p50', align: 'right' }, { title: 'p99', align: 'right' }, { title: 'GUEST', align: 'right' }, { title: 'BUS', align: 'right' },
-  { title: 'HANDLERS', align: 'right' }, { title: '+NATIVE', align: 'right' }, { title: 'WHAT IT LEAVES FOR' },
-] as const;
+interface ComparisonColumn extends Column { cell: (result: OperationResult, one: PerOperation) => Cell }
+
+const right = (title: string, cell: ComparisonColumn['cell']): ComparisonColumn => ({ title, align: 'right', cell });
+
+const retired = right('RETIRED', (_, one) => grouped(one.retired));
+const executed = right('EXECUTED', (_, one) => grouped(one.executed));
+const exits = right('EXITS', (_, one) => grouped(one.exitTotal));
+const hypercalls = right('HYPERCALLS', (_, one) => grouped(one.hypercalls));
+const messages = right('MESSAGES', (_, one) => grouped(one.messages));
+const p50 = right('p50', ({ wall }) => duration(wall.p50Ns));
+const p99 = right('p99', ({ wall }) => duration(wall.p99Ns));
+const guest = right('GUEST', (_, one) => duration(one.guestNs));
+const bus = right('BUS', (_, one) => duration(one.busNs));
+const handlers = right('HANDLERS', (_, one) => duration(one.handlersNs));
+const added = right('+NATIVE', ({ wall }) => wall.addsOverNativeP50Ns === null ? '' :
+  { text: `${wall.addsOverNativeP50Ns >= 0 ? '+' : ''}${duration(wall.addsOverNativeP50Ns)}`, style: 'magenta' });
+const leaves: ComparisonColumn = {
+  title: 'LEAVES FOR',
+  cell: (_, one) => ({ text: Object.entries(one.exits).sort(([, a], [, b]) => b - a).map(([reason, count]) => count === 1 ? reason : `${grouped(count)} ${reason}`).join(', '), style: 'dim' }),
+};
+
+/** `full` has everything that was measured; `compact` fits a terminal of 100 columns. */
+const layouts = {
+  full: [retired, executed, exits, hypercalls, messages, p50, p99, guest, bus, handlers, added, leaves],
+  compact: [retired, exits, messages, p50, added, leaves],
+} as const;
 
 /** One repetition of each operation on each path, the measuring loop taken off; `boot` as a whole. */
-export function renderComparison({ results }: Comparison, terminal: Pick<Terminal, 'paint'>): string[] {
+export function renderComparison({ results }: Comparison, terminal: Pick<Terminal, 'paint'>, layout: keyof typeof layouts = 'full'): string[] {
+  const columns: readonly ComparisonColumn[] = layouts[layout];
   const operations = [...new Set(results.map(({ operation }) => operation))].filter((operation) => operation !== 'empty');
   const rows = operations.flatMap((operation, index): (Cell[] | null)[] => {
     const group = results.filter((result) => result.operation === operation);
-    return [...(index === 0 ? [] : [null]), ...group.map((result, position) => row(result, position === 0, results))];
+    return [...(index === 0 ? [] : [null]), ...group.map((result, position) => row(result, position === 0, results, columns))];
   });
-  return renderTable(columns, rows, terminal);
+  return renderTable([{ title: 'OPERATION' }, { title: 'PATH' }, ...columns], rows, terminal);
 }
 
-function row(result: OperationResult, first: boolean, results: readonly OperationResult[]): Cell[] {
+function row(result: OperationResult, first: boolean, results: readonly OperationResult[], columns: readonly ComparisonColumn[]): Cell[] {
   const name: Cell = first ? { text: result.operation, style: 'bold' } : '';
-  if (result.status === 'unsupported') return [name, result.path, ...Array.from({ length: 11 }, () => '–'), { text: result.reason ?? '', style: 'yellow' }];
+  if (result.status === 'unsupported') return [name, result.path, ...columns.slice(0, -1).map(() => '–'), { text: result.reason ?? '', style: 'yellow' }];
   const empty = results.find(({ operation, path, mmu, guestKernelRing }) => operation === 'empty' && path === result.path && mmu === result.mmu && guestKernelRing === result.guestKernelRing);
   const one = perOperation(result, empty);
-  const { p50Ns, p99Ns, addsOverNativeP50Ns } = result.wall;
-  return [
-    name, result.path, grouped(one.retired), grouped(one.executed), grouped(one.exitTotal), grouped(one.hypercalls), grouped(one.messages),
-    duration(p50Ns), duration(p99Ns), duration(one.guestNs), duration(one.busNs), duration(one.handlersNs),
-    addsOverNativeP50Ns === null ? '' : { text: `${addsOverNativeP50Ns >= 0 ? '+' : ''}${duration(addsOverNativeP50Ns)}`, style: 'magenta' },
-    { text: Object.entries(one.exits).sort(([, a], [, b]) => b - a).map(([reason, count]) => count === 1 ? reason : `${grouped(count)} ${reason}`).join(', '), style: 'dim' },
-  ];
+  return [name, result.path, ...columns.map(({ cell }) => cell(result, one))];
 }
 
 export function renderTraceIds(results: readonly OperationResult[], terminal: Pick<Terminal, 'paint'>): string[] {
