@@ -3,6 +3,7 @@ import { debugPort } from './debug-port.js';
 import type { DeviceFactory } from './device-factory.js';
 import { parallelPort } from './parallel-port.js';
 import { postPort } from './post-port.js';
+import { rtcCmos } from './rtc-cmos.js';
 import { shutdownPort } from './shutdown-port.js';
 import { uart16550 } from './uart-16550.js';
 
@@ -11,6 +12,7 @@ export const DEVICES: readonly DeviceFactory[] = [
   uart16550,
   ataDisk,
   parallelPort,
+  rtcCmos,
   debugPort,
   postPort,
   shutdownPort,

@@ -6,5 +6,6 @@ export * from './devices.js';
 export { DiskImage, SECTOR_BYTES } from './disk-image.js';
 export { ParallelPort } from './parallel-port.js';
 export { PostPort } from './post-port.js';
+export { RtcCmos } from './rtc-cmos.js';
 export { ShutdownPort } from './shutdown-port.js';
 export { INPUT_QUEUE_BYTES, Uart16550 } from './uart-16550.js';
