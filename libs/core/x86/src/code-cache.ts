@@ -1,4 +1,5 @@
 import type { Cpu } from './cpu.js';
+import { SLOT_META, SLOT_OP, SLOT_WORDS } from './slot-layout.js';
 import { revokeWrites, restoreWrites } from './paging.js';
 
 /**
@@ -6,10 +7,6 @@ import { revokeWrites, restoreWrites } from './paging.js';
  * transfers control or ends the run. Code is found by the page of the VM's memory that holds its bytes (so by space and frame, whatever
  * maps it) and the mode it was decoded in; a run never crosses a page.
  */
-export const SLOT_WORDS = 8;
-export const SLOT_OP = 0;
-export const SLOT_META = 7;
-
 /** Operation numbers that the cache itself writes; see slots.ts. */
 export const OP_STALE = 1;
 

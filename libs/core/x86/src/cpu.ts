@@ -2,6 +2,7 @@ import { CodeCache } from './code-cache.js';
 import { I686_FEATURES, type CpuFeatures } from './cpuid.js';
 import { NO_CONTROLS, type ExecutionControls } from './execution-controls.js';
 import { ExitReason } from './exit-reason.js';
+import type { PortAccess } from './io-instructions.js';
 import { TLB_ENTRIES } from './tlb.js';
 import type { BusAccess, ProcessorEvent, ProcessorExit } from './step.js';
 
@@ -52,6 +53,8 @@ export class Cpu {
   readonly frames = new Map<number, number>();
   /** Answers to the bus accesses of the instruction being executed, by ordinal (memory.ts). */
   readonly replay: Uint8Array[] = [];
+  /** The port access that the processor last left with (io-instructions.ts). */
+  readonly portAccess: PortAccess = { string: false, repeated: false, narrow: false, length: 0, linear: 0 };
 
   constructor(ramBytes: number, monitorBytes: number, readonly features: CpuFeatures = I686_FEATURES) {
     const pages = Math.ceil((RAM_BASE + ramBytes + monitorBytes) / 65_536);

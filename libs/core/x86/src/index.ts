@@ -1,3 +1,10 @@
+export { Cpu, RAM_BASE } from './cpu.js';
+export { cpuidLeaf, I686_FEATURES, type CpuFeatures, type CpuidResult } from './cpuid.js';
+export { disassembleBytes, type DisassembledInstruction } from './disassembler.js';
 export * from './execution-controls.js';
 export * from './exit-reason.js';
+export { getEflags } from './flags.js';
+export { CONDITIONS, flagEffects, OPCODES, type FlagEffects, type OpcodeRow } from './opcodes.js';
+export * from './processor.js';
+export * from './state.js';
 export * from './step.js';
