@@ -3,6 +3,7 @@ export { cpuidLeaf, I686_FEATURES, type CpuFeatures, type CpuidResult } from './
 export { disassembleBytes, type DisassembledInstruction } from './disassembler.js';
 export * from './execution-controls.js';
 export * from './exit-reason.js';
+export { AC, BP, BR, DB, DE, DF, GP, MF, NM, NP, PF, SS_FAULT, TS, UD } from './fault.js';
 export { getEflags } from './flags.js';
 export { CONDITIONS, flagEffects, OPCODES, type FlagEffects, type OpcodeRow } from './opcodes.js';
 export * from './processor.js';
