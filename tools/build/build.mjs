@@ -1,14 +1,18 @@
-// Builds everything: types and JavaScript by one `tsc --build`, then one self-contained bundle per app in dist/apps.
+// Builds everything: types and JavaScript by one `tsc --build`, then one self-contained bundle per program in dist/apps.
 // esbuild starts from tsc's output and not from the TypeScript: only tsc emits the decorator metadata that Nest injects by.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, rm } from 'node:fs/promises';
+import { cp, mkdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
-const apps = ['guest-cpu', 'hypervisor', 'device-model', 'cli'];
+/** Bundle → its entry point in tsc's output. */
+const programs = {
+  'guest-cpu': 'apps/guest-cpu/dist/main.js', hypervisor: 'apps/hypervisor/dist/main.js', 'device-model': 'apps/device-model/dist/main.js', cli: 'apps/cli/dist/main.js',
+  'bench-bus': 'tools/bench/dist/bus.js', 'bench-cpu': 'tools/bench/dist/cpu.js',
+};
 
 // What Nest requires only when a feature is used that Ringside does not use.
 const optionalDependencies = [
@@ -20,17 +24,20 @@ const optionalDependencies = [
 const banner = `import { createRequire as __createRequire } from 'node:module'; import { fileURLToPath as __fileURLToPath } from 'node:url';
 const require = __createRequire(import.meta.url); const __filename = __fileURLToPath(import.meta.url); const __dirname = __fileURLToPath(new URL('.', import.meta.url));`;
 
-const tsc = spawnSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '--build', root], { stdio: ['ignore', 2, 2] });
+const tsc = spawnSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '--build', root, join(root, 'tools/bench')], { stdio: ['ignore', 2, 2] });
 if (tsc.status !== 0) process.exit(tsc.status ?? 1);
 
 await mkdir(join(root, 'dist/apps'), { recursive: true });
-await Promise.all(apps.map(async (app) => {
-  const entry = join(root, 'apps', app, 'dist/main.js');
-  const outfile = join(root, 'dist/apps', `${app}.mjs`);
-  // An app without an entry point has no bundle, rather than a stale one.
+await Promise.all(Object.entries(programs).map(async ([name, output]) => {
+  const entry = join(root, output);
+  const outfile = join(root, 'dist/apps', `${name}.mjs`);
+  // A program without an entry point has no bundle, rather than a stale one.
   if (!existsSync(entry)) return rm(outfile, { force: true });
   await build({
     entryPoints: [entry], outfile, bundle: true, platform: 'node', format: 'esm', target: 'node20', sourcemap: 'linked',
     banner: { js: banner }, external: optionalDependencies, logLevel: 'warning', absWorkingDir: root,
   });
 }));
+
+// Services look for the guests' images beside their bundle.
+await cp(join(root, 'libs/guests/images'), join(root, 'dist/apps/images'), { recursive: true });

@@ -91,7 +91,7 @@ export class HostedMachine {
   }
 
   disassemble(address: number, count: number): DisassembledLine[] {
-    return this.machine.processor.disassemble('linear', address, count);
+    return this.machine.processor.disassemble('linear', address, count).map((line) => ({ ...line, bytes: Buffer.from(line.bytes).toString('hex') }));
   }
 
   /** End digests; the machine must stand. */

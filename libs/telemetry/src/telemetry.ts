@@ -11,6 +11,8 @@ import { SpanStore } from './span-store.js';
 /** Bursts of a few whole traces. OpenTelemetry's own default (2,048) would lose them. */
 const QUEUE_SPANS = 65_536;
 const EXPORT_DELAY_MS = 500;
+/** Retries included. A service that is told to stop waits this long for a collector that does not answer. */
+const COLLECTOR_TIMEOUT_MS = 2_000;
 
 export interface TelemetryOptions {
   service: string;
@@ -47,13 +49,13 @@ export class Telemetry {
     const base = options.endpoint?.replace(/\/+$/, '');
     const sink = new SpanSink(options.service, this.store, this.counts, QUEUE_SPANS);
     if (base !== undefined && base !== '') {
-      const exporter = new CountingExporter(new OTLPTraceExporter({ url: `${base}/v1/traces`, timeoutMillis: 5_000 }), this.counts, sink.settled, options.warn);
-      sink.deliverTo(new BatchSpanProcessor(exporter, { maxQueueSize: QUEUE_SPANS, maxExportBatchSize: 1_024, scheduledDelayMillis: EXPORT_DELAY_MS, exportTimeoutMillis: 10_000 }));
+      const exporter = new CountingExporter(new OTLPTraceExporter({ url: `${base}/v1/traces`, timeoutMillis: COLLECTOR_TIMEOUT_MS }), this.counts, sink.settled, options.warn);
+      sink.deliverTo(new BatchSpanProcessor(exporter, { maxQueueSize: QUEUE_SPANS, maxExportBatchSize: 1_024, scheduledDelayMillis: EXPORT_DELAY_MS, exportTimeoutMillis: 2 * COLLECTOR_TIMEOUT_MS }));
     }
     this.provider = new BasicTracerProvider({ resource, sampler: new AlwaysOnSampler(), spanProcessors: [sink] });
     this.tracer = this.provider.getTracer('ringside');
     const readers = base === undefined || base === '' ? []
-      : [new PeriodicExportingMetricReader({ exporter: new OTLPMetricExporter({ url: `${base}/v1/metrics`, timeoutMillis: 5_000 }), exportIntervalMillis: 15_000, exportTimeoutMillis: 10_000 })];
+      : [new PeriodicExportingMetricReader({ exporter: new OTLPMetricExporter({ url: `${base}/v1/metrics`, timeoutMillis: COLLECTOR_TIMEOUT_MS }), exportIntervalMillis: 15_000, exportTimeoutMillis: 2 * COLLECTOR_TIMEOUT_MS })];
     this.meters = new MeterProvider({ resource, readers });
     this.meter = this.meters.getMeter('ringside');
     this.observeDelivery();
