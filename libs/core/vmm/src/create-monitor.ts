@@ -1,6 +1,8 @@
 import type { Path, VmSpec } from '@ringside/machine';
 import { HardwareAssistedMachine } from './hardware-assisted/hardware-assisted-machine.js';
 import { hardwareAssistedExits } from './hardware-assisted/registry.js';
+import { buildDomain } from './paravirt/build-domain.js';
+import { paravirtMonitor } from './paravirt/paravirt-monitor.js';
 import type { MonitorPorts } from './monitor-ports.js';
 import { pathMonitor, VirtualMachineMonitor, type PathMonitor } from './virtual-machine-monitor.js';
 
@@ -15,6 +17,11 @@ const FACTORIES: Partial<Record<Path, PathFactory>> = {
   'hardware-assisted': (spec, image) => {
     if (spec.mmu !== 'nested') throw new PathError(`the path hardware-assisted has only the mmu "nested" yet, not "${spec.mmu}"`);
     return pathMonitor(new HardwareAssistedMachine(spec, image), HardwareAssistedMachine.MONITOR_BYTES, hardwareAssistedExits);
+  },
+  paravirt: async (spec, image) => {
+    if (spec.mmu !== 'direct') throw new PathError(`the path paravirt has only the mmu "direct", not "${spec.mmu}"`);
+    if (spec.guestKernelRing !== 1) throw new PathError(`the path paravirt runs the guest's kernel in ring 1 yet, not in ring ${spec.guestKernelRing}`);
+    return paravirtMonitor(await buildDomain(spec, image));
   },
 };
 

@@ -10,6 +10,12 @@ const NO_BYTES = new Uint8Array(0);
 /** Chunk keys of monitor space begin here: beyond every chunk of a 4 GiB guest space. */
 const MONITOR_KEYS = 0x1_0000_0000 / CHUNK_BYTES;
 
+/**
+ * What one exit may make ring -1 do. A real hypervisor interrupts a long hypercall and lets the guest repeat it; here lists
+ * beyond any use are refused, so that no guest can hold a service up.
+ */
+export const WORK_LIMIT = 50_000;
+
 type MemoryEffect = Extract<Effect, { kind: 'memory' }>;
 
 /**
@@ -19,6 +25,8 @@ type MemoryEffect = Extract<Effect, { kind: 'memory' }>;
  */
 export class Transaction {
   readonly effects: Effect[] = [];
+  /** Steps of work that the guest has asked for in this exit: an entry checked, a page validated (see WORK_LIMIT). */
+  work = 0;
   private ordinal = 0;
   private readonly nested = new Map<string, { bus: string; count: number; waitNs: number }>();
   private readonly chunks = new Map<number, Uint8Array>();
@@ -26,6 +34,12 @@ export class Transaction {
 
   constructor(readonly exit: Exit, private readonly ports: MonitorPorts) {
     this.began = this.stopwatch();
+  }
+
+  /** Count work; false once the guest has asked for too much. */
+  spend(steps: number): boolean {
+    this.work += steps;
+    return this.work <= WORK_LIMIT;
   }
 
   add(effect: Effect): void {
