@@ -22,6 +22,9 @@ static u64 gdt[PAGE_SIZE / 8] __attribute__((aligned(4096))) = {
 };
 #define GDT_ENTRIES 6
 
+/* INT3 and INTO are for programs to use; any other INT n of an exception's vector is refused. */
+static u32 exception_dpl(u32 vector) { return vector == VECTOR_BREAKPOINT || vector == VECTOR_OVERFLOW ? 3 : KERNEL_RING; }
+
 #if PARAVIRT
 
 static struct xen_trap_info trap_table[34];
@@ -35,7 +38,7 @@ void descriptors_init(void) {
     struct xen_trap_info *trap = trap_table;
     for (u32 vector = 0; vector < 32; vector++) {
         if (vector == 2 || vector == 15) continue; /* NMI is not for guests; 15 is reserved */
-        *trap++ = (struct xen_trap_info){.vector = vector, .cs = KERNEL_CS, .address = trap_entries[vector]};
+        *trap++ = (struct xen_trap_info){vector, exception_dpl(vector), KERNEL_CS, trap_entries[vector]};
     }
     /* DPL 3, events not masked: Xen puts this gate into the IDT itself, and a system call does not pass through Xen. */
     *trap++ = (struct xen_trap_info){VECTOR_SYSCALL, 3, KERNEL_CS, (u32)syscall_entry};
@@ -80,7 +83,7 @@ void descriptors_init(void) {
                  : : "m"(gdtr), "r"(USER_DS), "r"(KERNEL_DS), "r"(0), "i"(KERNEL_CS), "r"(TSS_SELECTOR) : "memory");
 
     /* The kernel itself is never preempted, so exceptions may leave interrupts on. Interrupts must not nest. */
-    for (u32 vector = 0; vector < 32; vector++) set_gate(vector, trap_entries[vector], TRAP_GATE);
+    for (u32 vector = 0; vector < 32; vector++) set_gate(vector, trap_entries[vector], TRAP_GATE | exception_dpl(vector) << 5);
     for (u32 vector = VECTOR_IRQ; vector < 48; vector++) set_gate(vector, trap_entries[vector], INTERRUPT_GATE);
     set_gate(VECTOR_SYSCALL, (u32)syscall_entry, TRAP_GATE | 3 << 5);
     asm volatile("lidt %0" : : "m"(idtr));

@@ -9,6 +9,8 @@
 #define TSS_SELECTOR 0x28
 
 #define VECTOR_DIVIDE_ERROR 0
+#define VECTOR_BREAKPOINT 3
+#define VECTOR_OVERFLOW 4
 #define VECTOR_GENERAL_PROTECTION 13
 #define VECTOR_PAGE_FAULT 14
 #define VECTOR_IRQ 32 /* the 8259 pair delivers lines 0..15 at vectors 32..47 */
