@@ -23,8 +23,8 @@ const M2P_PER_PAGE = PAGE_BYTES / 4;
 const ENTRIES_PER_TABLE = PAGE_BYTES / 8;
 const NO_PFN = 0xffff_ffff;
 const MSR_EFER = 0xc000_0080, EFER_NXE = 0x800n;
-/** SIF_PRIVILEGED | SIF_INITDOMAIN: the domain drives the machine's devices. */
-const START_FLAGS = 3;
+/** SIF_PRIVILEGED: the domain drives the machine's devices. Not SIF_INITDOMAIN, whose console is no ring. */
+const START_FLAGS = 1;
 /** Virtual time is ns and the TSC runs at 1 GHz: ns = ((tsc << 1) × 2³¹) >> 32. */
 const TSC_TO_SYSTEM_MUL = 0x8000_0000, TSC_SHIFT = 1;
 /** An even version: not being updated. */
