@@ -18,6 +18,10 @@ export interface DecodeEntry {
   readonly byteG: boolean;
   readonly immediate: Immediate;
   readonly lockable: boolean;
+  /** SETcc and CMOVcc: the condition, which their hot forms find in the slot's immediate; else -1. */
+  readonly conditionCode: number;
+  /** Shifts by 1 are hot as shifts by an immediate. */
+  readonly shiftByOne: boolean;
   /** Operands in the form the instruction functions know: accumulator, opcode register and moffs forms are E and G forms. */
   readonly shape: string;
 }
@@ -49,6 +53,8 @@ function prepare(row: OpcodeRow, number: number): DecodeEntry {
     byteE: operands.some((operand) => /^[EZ]b$/.test(operand)) || operands[0] === 'AL',
     byteG: operands.includes('Gb'),
     lockable: row.attributes.has('lock'),
+    conditionCode: /^(?:SET|CMOV)/.test(row.mnemonic) ? row.opcode & 15 : -1,
+    shiftByOne: operands[1] === '1',
     shape: shapeOf(row, accumulator, immediate),
   };
 }

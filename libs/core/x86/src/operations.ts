@@ -1,7 +1,7 @@
 import { ALU_INSTRUCTIONS } from './alu-instructions.js';
 import { BIT_INSTRUCTIONS } from './bit-instructions.js';
 import { BRANCH_INSTRUCTIONS } from './branch-instructions.js';
-import { META_LOCK, META_OPERAND16, META_REP, META_REPNE } from './slot-layout.js';
+import { META_LOCK, META_OPERAND16, META_REP, META_REPNE, SLOT_IMMEDIATE } from './slot-layout.js';
 import { DECODE_ENTRIES, type DecodeEntry } from './decode-table.js';
 import { HOT_FORMS } from './hot-forms.js';
 import type { InstructionFunction, InstructionSet } from './instruction.js';
@@ -115,7 +115,9 @@ export function chooseOperation(
     if (entry.row.attributes.has('string')) return operand32 ? operations.repeatedWide : operations.repeatedNarrow;
   }
   if (entry.row.code === '0F1F' && slots[slot + 5]! >>> 24 === ANNOTATION_TAG && slots[slot + 3] === EAX && (slots[slot + 4]! & 15) === ZERO && (prefixes & ~(META_LOCK | META_OPERAND16)) === 0 && operand32) return OP_ANNOTATION;
-  const exact = (operations.needs & ~mode) === 0 && (operand32 || IS_BYTE[entry.number] === true) ;
+  if (entry.conditionCode >= 0) slots[slot + SLOT_IMMEDIATE] = entry.conditionCode;
+  if (entry.shiftByOne) slots[slot + SLOT_IMMEDIATE] = 1;
+  const exact = (operations.needs & ~mode) === 0 && (operand32 || IS_BYTE[entry.number] === true);
   if (exact && (address32 || inRegister)) {
     if (inRegister || (!entry.modrm && slots[slot + 2]! >= 0)) {
       if (operations.hotRegister !== 0) return operations.hotRegister;
@@ -130,8 +132,8 @@ export function chooseOperation(
   return operand32 ? operations.wide : operations.narrow;
 }
 
-/** Hot forms that transfer control. */
-const HOT_ENDS = new Set(Object.entries(HOT_FORMS).filter(([name]) => TRANSFERS.test(name)).map(([, number]) => number));
+/** Hot forms that always transfer control; a conditional jump goes on in its run when it is not taken. */
+const HOT_ENDS = new Set(Object.entries(HOT_FORMS).filter(([name]) => /^(?:JMP|CALL|RET)/.test(name)).map(([, number]) => number));
 
 /** Whether an operation is the last of its run. */
 export function isRunEnd(operation: number): boolean {
