@@ -138,6 +138,7 @@ export class Uart16550 implements InputDevice {
   }
 
   acceptInput(now: number): void {
+    this.advance(now);
     for (const byte of this.outside) this.state.queue.push(byte);
     this.outside = [];
     this.receive(now);
@@ -145,12 +146,14 @@ export class Uart16550 implements InputDevice {
   }
 
   read(offset: number, _size: AccessSize, now: number): number {
+    this.advance(now);
     const value = this.readRegister(offset, now);
     this.updateLine();
     return value;
   }
 
   write(offset: number, _size: AccessSize, value: number, now: number): void {
+    this.advance(now);
     this.writeRegister(offset, value & 0xff, now);
     this.updateLine();
   }

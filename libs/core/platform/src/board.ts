@@ -53,7 +53,7 @@ export class Board implements BusEndpoint {
 
   cycle(request: BusRequest): BusReply {
     const data = this.perform(request);
-    const effects = this.effects.splice(0);
+    const effects = this.effects.length === 0 ? [] : this.effects.splice(0);
     const { levels } = this.lines;
     const rose = this.lines.takeRose();
     let deadline = this.deviceDeadline();
@@ -105,11 +105,11 @@ export class Board implements BusEndpoint {
     const { now } = request;
     if (this.router?.claims(request) === true) {
       // The controllers must see what the devices' lines did until now before the guest looks at them.
-      if (this.deviceDeadline() <= now) this.advance(now);
+      this.catchUp(now);
       this.router.feed(this.lines.levels, this.lines.takeRose());
       return this.router.access(request);
     }
-    this.advance(now);
+    this.catchUp(now);
     switch (request.bus) {
       case 'port': return accessElements(this.ports, request);
       case 'mmio': return accessElements(this.memory, request);
@@ -123,8 +123,9 @@ export class Board implements BusEndpoint {
     }
   }
 
-  private advance(now: number): void {
-    for (const device of this.devices) device.advance(now);
+  /** Devices whose deadline has come. Any other brings itself up to date when it is accessed. */
+  private catchUp(now: number): void {
+    for (const device of this.devices) if (device.nextDeadline() <= now) device.advance(now);
   }
 
   private deviceDeadline(): number {

@@ -15,7 +15,10 @@ export interface BusDevice {
    */
   read(offset: number, size: AccessSize, now: number, range: number): number;
   write(offset: number, size: AccessSize, value: number, now: number, range: number): void;
-  /** Do what was due up to and including `now`. Called in rising order of `now`, possibly with the same one again. */
+  /**
+   * Do what was due up to and including `now`. Called when the deadline has come; `read` and `write` see to it themselves.
+   * Times never fall, and the same one may come again.
+   */
   advance(now: number): void;
   /** When `advance` is next needed, ns; Infinity for never. After `advance(now)` always later than `now`. */
   nextDeadline(): number;

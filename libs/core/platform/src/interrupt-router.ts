@@ -8,6 +8,9 @@ import { SystemControlPort } from './system-control-port.js';
 
 export type InterruptEffect = Extract<Effect, { kind: 'interrupt' }>;
 
+/** Lines 0 (timer) and 2 (cascade) are not for other devices. */
+const OTHER_LINES = 0xfffa;
+
 /**
  * Interrupt controllers and timer of one machine, with whoever routes its interrupts: the board on `native`, ring -1 for
  * a virtualized guest. The other devices' lines come in through `feed`, from beside it or out of a reply.
@@ -22,6 +25,8 @@ export class InterruptRouter {
   readonly pit = new Pit8254();
   readonly systemControl = new SystemControlPort(this.pit);
   readonly bus = new Bus('port');
+  /** The levels last fed, so that only changes are looked at; −1: all lines, next time. */
+  private fed = -1;
 
   constructor() {
     this.bus.attach(this.pic);
@@ -44,9 +49,12 @@ export class InterruptRouter {
 
   /** Levels of the other devices' lines, and which of them rose since the last call. Lines 0 and 2 are the router's own. */
   feed(levels: number, rose: number): void {
-    for (let irq = 1; irq < 16; irq++) {
+    let changed = ((levels ^ this.fed) | rose) & OTHER_LINES;
+    this.fed = levels;
+    for (let irq = 1; changed !== 0; irq++) {
       const bit = 1 << irq;
-      if (irq !== 2) this.pic.setLine(irq, (levels & bit) !== 0, (rose & bit) !== 0);
+      if ((changed & bit) !== 0) this.pic.setLine(irq, (levels & bit) !== 0, (rose & bit) !== 0);
+      changed &= ~bit;
     }
   }
 
@@ -74,6 +82,7 @@ export class InterruptRouter {
     this.pic.reset();
     this.pit.reset();
     this.systemControl.reset();
+    this.fed = -1;
     this.driveTimerLine();
   }
 
@@ -86,6 +95,7 @@ export class InterruptRouter {
     this.pic.restore(parts.pic);
     this.pit.restore(parts.pit);
     this.systemControl.restore(parts.systemControl);
+    this.fed = -1;
   }
 
   private driveTimerLine(): void {
