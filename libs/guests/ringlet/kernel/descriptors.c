@@ -7,9 +7,11 @@
 #include "xen.h"
 #endif
 
-#define DESCRIPTOR(type, dpl)                                                                                        \
-    ((u64)(FLAT_LIMIT_PAGES & 0xffff) | (u64)((type) | 0x90 | (dpl) << 5) << 40 | (u64)(FLAT_LIMIT_PAGES >> 16) << 48 | \
-     (u64)0xc << 52)
+/*
+ * Flat: base 0, limit 4 GiB. (Where Xen shares the linear address space with its guest, as on 32-bit processors, it cuts the
+ * limits itself.)
+ */
+#define DESCRIPTOR(type, dpl) ((u64)0xffff | (u64)((type) | 0x90 | (dpl) << 5) << 40 | (u64)0xcf << 48)
 #define CODE 0xb /* execute, read, accessed */
 #define DATA 0x3 /* read, write, accessed */
 

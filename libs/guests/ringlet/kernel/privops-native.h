@@ -11,8 +11,6 @@
 
 /* The kernel's ring, which is also the RPL of its selectors. */
 #define KERNEL_RING 0
-/* Flat segments reach the whole linear address space (limit in pages). */
-#define FLAT_LIMIT_PAGES 0xfffff
 
 #ifdef __ASSEMBLER__
 

@@ -14,8 +14,6 @@
 #define BUILD_NAME "paravirtualized, ring 1"
 
 #define KERNEL_RING 1
-/* Segments end where Xen's own part of every address space begins; paging could not keep ring 1 out of it. */
-#define FLAT_LIMIT_PAGES ((XEN_MACHINE_TO_PHYSICAL_END >> 12) - 1)
 
 #ifdef __ASSEMBLER__
 
