@@ -56,6 +56,12 @@ export class StackFrame {
 
   /** Raise the #PF that pushing `count` elements would raise, for the first of them that would. */
   probe(cpu: Cpu, count: number): void {
+    const top = (this.pointer - this.size) & this.mask;
+    const bottom = (this.pointer - count * this.size) & this.mask;
+    if (bottom >>> 0 <= top >>> 0 && ((this.base + bottom) ^ (this.base + top + this.size - 1)) >>> 12 === 0) {
+      probeWrite(cpu, (this.base + top) | 0, this.size, this.user); // all in one page
+      return;
+    }
     for (let pushed = 1; pushed <= count; pushed++) {
       probeWrite(cpu, (this.base + ((this.pointer - pushed * this.size) & this.mask)) | 0, this.size, this.user);
     }
