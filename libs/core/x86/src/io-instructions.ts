@@ -1,5 +1,6 @@
 import { META_REP, META_REPNE } from './slot-layout.js';
 import type { Cpu } from './cpu.js';
+import { TYPE_CODE, TYPE_EXPAND_DOWN } from './descriptor.js';
 import { ExitReason } from './exit-reason.js';
 import { leave, leaveForBus } from './fault.js';
 import { DF } from './flags.js';
@@ -10,13 +11,15 @@ import { immediate, segmentLinear, segmentOf } from './operands.js';
 import { READ, translate, WRITE } from './paging.js';
 import { codeWritten } from './code-cache.js';
 import { currentInstructionLength } from './slots.js';
-import { EAX, ECX, EDI, EDX, EFLAGS_SYSTEM, EIP, ES, ESI, REMAINING } from './state.js';
+import { EAX, ECX, EDI, EDX, EFLAGS_SYSTEM, EIP, ES, ESI, REMAINING, SEGMENTS, SEGMENT_BASE, SEGMENT_LIMIT, SEGMENT_RIGHTS, SEGMENT_WORDS } from './state.js';
 import { advance } from './string-instructions.js';
 
 /**
  * IN OUT INS OUTS (SDM Vol. 2). They always leave the processor: a VM exit where the execution controls say so, else a bus cycle. `completePort`
  * finishes the instruction with the answer. A REP INS or OUTS leaves once for the elements that lie in one page.
  */
+
+const { floor } = Math;
 
 type Size = 1 | 2 | 4;
 
@@ -70,17 +73,20 @@ function elements(cpu: Cpu, slot: number, size: Size, register: number, segment:
   const left = narrow ? i32[ECX]! & 0xffff : i32[ECX]! >>> 0;
   if (narrow || (i32[EFLAGS_SYSTEM]! & DF) !== 0) return 1;
   const offset = i32[register]!;
-  const inPage = (4096 - ((offset + i32[32 + segment * 4 + 1]!) & 0xfff)) >> (size >> 1);
+  const inPage = (4096 - ((offset + i32[SEGMENTS + segment * SEGMENT_WORDS + SEGMENT_BASE]!) & 0xfff)) >> (size >> 1);
   const inBudget = i32[REMAINING]!;
   let count = left < inBudget ? left : inBudget;
   if (inPage < count) count = inPage;
   if (count < 1) return 1;
-  const limit = i32[32 + segment * 4 + 2]!;
-  return limit === -1 && (offset >>> 0) + count * size <= 0x1_0000_0000 ? count : 1;
+  // What the segment still holds; expand-down segments go one element at a time.
+  const at = SEGMENTS + segment * SEGMENT_WORDS;
+  if ((i32[at + SEGMENT_RIGHTS]! & (TYPE_CODE | TYPE_EXPAND_DOWN)) === TYPE_EXPAND_DOWN) return 1;
+  const inSegment = floor(((i32[at + SEGMENT_LIMIT]! >>> 0) - (offset >>> 0) + 1) / size);
+  return inSegment < count ? inSegment : count;
 }
 const isRepeated = (cpu: Cpu, slot: number): boolean => (cpu.code.slots[slot + 7]! & (META_REP | META_REPNE)) !== 0;
 
-/** A REP with nothing left does nothing, not even the permission check. */
+/** A REP with nothing left does nothing, once it is permitted: processors check that first (found on the host processor). */
 function isDone(cpu: Cpu, slot: number): boolean {
   if (!isRepeated(cpu, slot)) return false;
   return ((cpu.code.slots[slot + 4]! & 0x1000) !== 0 ? cpu.i32[ECX]! & 0xffff : cpu.i32[ECX]!) === 0;
@@ -99,8 +105,8 @@ function tryMemory(cpu: Cpu, linear: number, bytes: number, toWrite: boolean): v
 }
 
 function ins(cpu: Cpu, slot: number, size: Size): void {
-  if (isDone(cpu, slot)) return;
   checkIo(cpu, port(cpu), size);
+  if (isDone(cpu, slot)) return;
   cpu.exit.access = null;
   const linear = segmentLinear(cpu, ES, offsetOf(cpu, slot, EDI), size, true);
   tryMemory(cpu, linear, size, true);
@@ -108,8 +114,8 @@ function ins(cpu: Cpu, slot: number, size: Size): void {
 }
 
 function outs(cpu: Cpu, slot: number, size: Size): void {
-  if (isDone(cpu, slot)) return;
   checkIo(cpu, port(cpu), size);
+  if (isDone(cpu, slot)) return;
   cpu.exit.access = null;
   const segment = segmentOf(cpu, slot);
   const linear = segmentLinear(cpu, segment, offsetOf(cpu, slot, ESI), size, false);

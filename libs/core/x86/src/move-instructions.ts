@@ -32,13 +32,10 @@ function movFromSegment(cpu: Cpu, slot: number, wide: boolean): void {
 
 function pushSegment(name: string, segment: number): InstructionSet {
   return {
-    // With 32-bit operands processors write the low 16 bits of the element only (SDM Vol. 2B, PUSH).
+    // With 32-bit operands a P6 pushes the selector zero-extended; only later processors leave the upper half as it was (SDM Vol. 2B, PUSH).
     [`PUSH ${name}`]: (cpu, slot) => {
-      const mask = stackMask(cpu);
-      const size = (cpu.code.slots[slot + 7]! & OPERAND16) !== 0 ? 2 : 4;
-      const offset = (cpu.i32[ESP]! - size) & mask;
-      write16(cpu, SS, offset, selectorOf(cpu, segment));
-      setStackOffset(cpu, mask, offset);
+      if ((cpu.code.slots[slot + 7]! & OPERAND16) !== 0) push16(cpu, selectorOf(cpu, segment));
+      else push32(cpu, selectorOf(cpu, segment));
     },
     [`POP ${name}`]: (cpu, slot) => {
       const size = (cpu.code.slots[slot + 7]! & OPERAND16) !== 0 ? 2 : 4;

@@ -140,13 +140,9 @@ export function isRunEnd(operation: number): boolean {
   return operation >= SYSTEM_BASE || HOT_ENDS.has(operation);
 }
 
-const NO_TRAP = new Set(['INT Ib', 'INT3', 'INT1', 'INTO', 'MOV Sw,Ew', 'POP SS'].flatMap((name) => [...(known.get(name) ?? [])]));
-const LOADS_SEGMENT = new Set(known.get('MOV Sw,Ew'));
+const SOFTWARE_INTERRUPTS = new Set(['INT Ib', 'INT3', 'INT1', 'INTO'].flatMap((name) => [...(known.get(name) ?? [])]));
 
-/**
- * Whether a single-step trap follows an instruction executed with TF set. Not behind INT n, INT3, INT1 and INTO, which clear TF on their way, nor
- * behind a load of SS, which holds traps back for one instruction (SDM Vol. 3B 17.3.1.4, Vol. 3A 6.8.3).
- */
-export function trapFollows(operation: number, shadow: number): boolean {
-  return !NO_TRAP.has(operation) || (LOADS_SEGMENT.has(operation) && shadow === 0);
+/** INT n, INT3, INT1, INTO: a single-step trap does not follow them, since they clear TF on their way (SDM Vol. 3B 17.3.1.4). */
+export function isSoftwareInterrupt(operation: number): boolean {
+  return SOFTWARE_INTERRUPTS.has(operation);
 }

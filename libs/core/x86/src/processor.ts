@@ -4,19 +4,20 @@ import { I686_FEATURES, type CpuFeatures } from './cpuid.js';
 import { disassembleBytes, type DisassembledInstruction } from './disassembler.js';
 import { BOUNDARY, FAULTED, run } from './engine.js';
 import type { ExecutionControls } from './execution-controls.js';
+import { ExitReason } from './exit-reason.js';
 import { DB, EXIT } from './fault.js';
 import { getEflags, IF, RF, setEflags, TF } from './flags.js';
 import { injectEvent, interrupt } from './interrupts.js';
 import { completePort } from './io-instructions.js';
 import { MODE_CODE32 } from './mode.js';
 import { readMsr, writeMsr } from './msr.js';
-import { trapFollows } from './operations.js';
+import { isSoftwareInterrupt } from './operations.js';
 import { flushPage, flushTlb, peekLinear, physicalOffset, readPhysicalWord, resetTlb } from './paging.js';
 import { modeChanged } from './slots.js';
 import {
   ACTIVITY, BUS_ORDINAL, CPL, CR0, CR2, CR3, CR4, CS, CURRENT_SLOT, DR6, DR7, DS, EAX, EBP, EBX, ECX, EDI, EDX, EFLAGS_SYSTEM, EIP, ES, ESI, ESP, EVENTS_WITHOUT_PROGRESS, EXECUTED, FAULT_ERROR, FAULT_HAS_ERROR,
   FAULT_VECTOR, FS, GDTR_BASE, GS, IDTR_BASE, INTERRUPT_SHADOW, INTR_LINE, LDTR, LDTR_SPACE, PDPTE, REMAINING, REP_DONE, REP_UNFINISHED, RETIRED, RIGHTS_UNUSABLE, SEGMENTS, SEGMENT_BASE, SEGMENT_LIMIT, SEGMENT_RIGHTS,
-  SEGMENT_SELECTOR, SEGMENT_WORDS, SKIPPED, SS, TR, TRAP_DUE, TR_SPACE,
+  SEGMENT_SELECTOR, SEGMENT_WORDS, SHADOW_MOV_SS, SKIPPED, SS, TR, TRAP_DUE, TR_SPACE,
 } from './state.js';
 import { EventType, StepResult, type ProcessorEvent, type ProcessorExit } from './step.js';
 
@@ -53,6 +54,8 @@ export class Processor {
   private pending: Pending = 'none';
   /** A result that came up outside a step (an event delivered between two), for the next one to return. */
   private waitingResult = BOUNDARY;
+  /** An event whose delivery left the guest for memory. */
+  private undelivered: { vector: number; type: EventType; errorCode: number | null; injected: boolean } | null = null;
   private observer: ((cpu: Cpu) => void) | null = null;
   /** An instruction has completed that the observer has not seen: it is called when what its exit's answer changes has been applied. */
   private observationDue = false;
@@ -86,6 +89,7 @@ export class Processor {
     this.loadSegment(TR, 0, 0, 0xffff, 0x8b);
     this.pending = 'none';
     this.waitingResult = BOUNDARY;
+    this.undelivered = null;
     this.observationDue = this.repUnderWay = false;
     cpu.replay.length = 0;
     modeChanged(cpu);
@@ -123,6 +127,12 @@ export class Processor {
         const result = this.waitingResult as StepResult;
         this.waitingResult = BOUNDARY;
         return this.left(result);
+      }
+      if (this.undelivered !== null) {
+        const { vector, type, errorCode, injected } = this.undelivered;
+        this.undelivered = null;
+        this.deliver(vector, type, errorCode, injected);
+        continue;
       }
       if (i32[ACTIVITY] !== 0) return i32[ACTIVITY] === 1 ? StepResult.Halted : StepResult.Stopped;
       if (i32[TRAP_DUE] !== 0) {
@@ -167,7 +177,7 @@ export class Processor {
       if (replaying) this.forgetReplay();
       if (single) {
         if ((flags & RF) !== 0) i32[EFLAGS_SYSTEM]! &= ~RF;
-        if ((flags & TF) !== 0 && done > 0 && trapFollows(cpu.code.slots[i32[CURRENT_SLOT]!]!, i32[INTERRUPT_SHADOW]!)) i32[TRAP_DUE] = 1;
+        if ((flags & TF) !== 0 && done > 0 && i32[INTERRUPT_SHADOW] !== SHADOW_MOV_SS && !isSoftwareInterrupt(cpu.code.slots[i32[CURRENT_SLOT]!]!)) i32[TRAP_DUE] = 1;
         if (this.observer !== null && done > 0) {
           if (i32[REP_UNFINISHED] !== 0) this.repUnderWay = true;
           else {
@@ -198,9 +208,13 @@ export class Processor {
       if (thrown !== EXIT) throw thrown;
       i32[BUS_ORDINAL] = 0;
       this.waitingResult = cpu.stepResult;
+      // An access of the delivery itself left: the event is delivered again when that is answered.
+      if (cpu.stepResult === StepResult.BusCycle || (cpu.stepResult === StepResult.Exit && (cpu.exit.reason === ExitReason.EptViolation || cpu.exit.reason === ExitReason.EptMisconfiguration))) {
+        this.undelivered = { vector, type, errorCode, injected };
+      }
       return false;
     }
-    i32[BUS_ORDINAL] = 0;
+    this.forgetReplay();
     if (++i32[EVENTS_WITHOUT_PROGRESS]! > STORM) {
       cpu.f64[SKIPPED]! += 1;
       if (i32[REMAINING]! > 0) {
@@ -302,6 +316,7 @@ export class Processor {
     const software = event.type === EventType.SoftwareInterrupt || event.type === EventType.PrivilegedSoftwareException || event.type === EventType.SoftwareException;
     if (software && this.pending === 'instruction') this.retireExit();
     this.pending = 'none';
+    this.undelivered = null;
     this.observe();
     this.observeRep();
     this.forgetReplay();

@@ -5,7 +5,7 @@ import type { InstructionFunction, InstructionSet } from './instruction.js';
 import { META_REPNE } from './slot-layout.js';
 import { READ, translate, WRITE } from './paging.js';
 import { read16, read32, read8, segmentLinear, segmentOf, write16, write32, write8 } from './operands.js';
-import { BUS_ORDINAL, EAX, ECX, EDI, EFLAGS_SYSTEM, EIP, ES, ESI, REMAINING, REP_DONE, REP_UNFINISHED } from './state.js';
+import { BUS_ORDINAL, EAX, ECX, EDI, EFLAGS_SYSTEM, EIP, ES, ESI, REMAINING, REP_DONE, REP_UNFINISHED, SEGMENTS, SEGMENT_BASE, SEGMENT_WORDS } from './state.js';
 
 /**
  * MOVS CMPS STOS LODS SCAS (SDM Vol. 2), alone and under REP. Each iteration of a REP counts as one retired instruction, and
@@ -94,7 +94,7 @@ function place(cpu: Cpu, segment: number, offset: number, size: Size, count: num
   return at >= 0 && (!toWrite || cpu.code.pageFlags[at >>> 12] === 0) ? at : -1;
 }
 
-const linearBase = (cpu: Cpu, segment: number): number => cpu.i32[32 + segment * 4 + 1]!;
+const linearBase = (cpu: Cpu, segment: number): number => cpu.i32[SEGMENTS + segment * SEGMENT_WORDS + SEGMENT_BASE]!;
 
 function simple(cpu: Cpu, slot: number): boolean {
   return (cpu.i32[EFLAGS_SYSTEM]! & DF) === 0 && !isNarrow(cpu, slot) && cpu.replay.length === 0;
