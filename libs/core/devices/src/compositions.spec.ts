@@ -143,4 +143,31 @@ describe('one board in two compositions', () => {
     expect(remote.messages).toBe(2); // The disk was due: the controllers must see its line first.
     expect(read.deadline).toBeGreaterThan(600_000);
   });
+
+  it('goes on from a snapshot of both halves as if nothing had happened', () => {
+    const drive = (split: SplitBoard, steps: Step[], from: number): BusReply[] => steps.map((step, index) => split.cycle(request(from + index * 7000, { ...step, interruptible: step.enabled })) as BusReply);
+    const build = (): { board: Board; split: SplitBoard } => {
+      const board = testBoard(new Outlets(), { composition: 'virtualized', script: SCRIPT, disk: DISK, console: { write: () => undefined } });
+      return { board, split: new SplitBoard(board) };
+    };
+    const steps = randomSteps(new Random(5), 400);
+    const first = build();
+    drive(first.split, steps.slice(0, 200), 0);
+    const second = build();
+    second.board.restore(first.board.snapshot());
+    second.split.restore(first.split.snapshot());
+    expect(drive(second.split, steps.slice(200), 2_000_000)).toEqual(drive(first.split, steps.slice(200), 2_000_000));
+  });
+
+  it('names the device and register behind an address, whoever hosts it', () => {
+    const native = testBoard(new Outlets());
+    const withDisk = testBoard(new Outlets(), { disk: DISK });
+    const name = (board: Board, bus: 'port' | 'mmio' | 'time', address: number): string | null => {
+      const found = board.describe({ bus, address });
+      return found === null ? null : `${found.device.id} ${found.register}`;
+    };
+    expect([0x3fd, 0x1f0, 0x40, 0x3f6, 0x123].map((port) => name(native, 'port', port))).toEqual(['uart0 LSR', null, 'pit counter 0', null, null]);
+    expect(name(withDisk, 'port', 0x1f7)).toBe('ata0 status/command');
+    expect([name(native, 'mmio', 0x3fd), name(native, 'time', 0x3fd), name(testBoard(new Outlets(), { composition: 'virtualized' }), 'port', 0x40)]).toEqual([null, null, null]);
+  });
 });
