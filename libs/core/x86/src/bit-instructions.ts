@@ -108,9 +108,9 @@ function cmpxchg8b(cpu: Cpu, slot: number): void {
   const user = cpu.user !== 0;
   const linear = operandLinear(cpu, slot, 8, true);
   const upper = (linear + 4) | 0;
-  readForWrite32(cpu, upper, user); // both halves can be written before either is
+  // Both halves can be written before either is; the lower one faults first, so that CR2 is the operand's address.
   const low = readForWrite32(cpu, linear, user);
-  const high = readLinear32(cpu, upper, user);
+  const high = readForWrite32(cpu, upper, user);
   const equal = low === i32[EAX]! && high === i32[EDX]!;
   writeLinear32(cpu, linear, equal ? i32[EBX]! : low, user);
   writeLinear32(cpu, upper, equal ? i32[ECX]! : high, user);
