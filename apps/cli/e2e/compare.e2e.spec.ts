@@ -12,7 +12,7 @@ let user: User;
 let comparison: Comparison;
 beforeAll(async () => {
   user = await User.arrives();
-  comparison = await user.json<Comparison>(['compare', '--ops', 'all,empty', '--repeat', '2', '--trace-file', join(user.stateDirectory, 'traces.json')]);
+  comparison = await user.json<Comparison>(['compare', '--no-warm-up', '--ops', 'all,empty', '--repeat', '2', '--trace-file', join(user.stateDirectory, 'traces.json')]);
 });
 afterAll(() => user.leaves());
 
@@ -29,11 +29,11 @@ describe('compare --ops all', () => {
   });
 
   test('twice under the virtual clock: the same but for wall and traceId', async () => {
-    expect(exact(await user.json<Comparison>(['compare', '--ops', 'all,empty', '--repeat', '2']))).toEqual(exact(comparison));
+    expect(exact(await user.json<Comparison>(['compare', '--no-warm-up', '--ops', 'all,empty', '--repeat', '2']))).toEqual(exact(comparison));
   });
 
   test('2N repetitions less the empty loop: exactly twice the exits and messages of N', async () => {
-    const twice = await user.json<Comparison>(['compare', '--ops', 'all,empty', '--repeat', '4']);
+    const twice = await user.json<Comparison>(['compare', '--no-warm-up', '--ops', 'all,empty', '--repeat', '4']);
     for (const { operation, path } of comparison.results) {
       if (operation === 'boot' || operation === 'empty') continue;
       const net = (of: Comparison): unknown => {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { VmRecord } from '@ringside/protocol';
+import type { RegistersView, VmRecord } from '@ringside/protocol';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RunningState } from '../src/session/state-file.js';
@@ -39,17 +39,19 @@ describe('a VM through its life', () => {
   test('boots, answers at its console, is paused, looked into, stepped, goes on, powers off, boots again, is deleted', async () => {
     const created = await user.json<VmRecord>(['vm', 'create', '--name', 'life', '--clock', 'virtual']);
     expect(created).toMatchObject({ state: 'created', spec: { id: 'life', path: 'hardware-assisted', mmu: 'nested' }, controls: { nonRoot: true } });
+    const first = await user.json<RegistersView>(['vm', 'step', 'life', '10']);
+    expect(first).toMatchObject({ state: 'paused', retired: 10 });
+    const next = await user.json<RegistersView>(['vm', 'step', 'life', '--to-exit']);
+    expect(next.retired).toBeGreaterThanOrEqual(first.retired);
+    expect(await user.json<RegistersView>(['vm', 'registers', 'life'])).toEqual(next);
+    const address = `0x${next.registers.eip.toString(16)}`;
+    expect(await user.must(['disassemble', 'life', address, '--count', '3'])).toMatch(/^ {2}[0-9a-f]{8} {2}[0-9a-f]/);
+
     await user.must(['vm', 'start', 'life']);
     await until(() => show('life'), ({ state: now }) => now === 'halted');
     expect(await user.must(['vm', 'console', 'life', '--from-start'], 'echo two words\n')).toContain('two words');
-
     await user.must(['vm', 'pause', 'life']);
-    const before = await user.json<{ retired: number; registers: { eip: number } }>(['vm', 'registers', 'life']);
-    const after = await user.json<{ retired: number; state: string }>(['vm', 'step', 'life', '1']);
-    expect(after.state).toBe('paused');
-    expect(after.retired - before.retired).toBeLessThanOrEqual(1);
-    const address = `0x${before.registers.eip.toString(16)}`;
-    expect(await user.must(['disassemble', 'life', address, '--count', '3'])).toMatch(/^ {2}[0-9a-f]{8} {2}[0-9a-f]/);
+    expect(await show('life')).toMatchObject({ state: 'paused' });
     expect(await user.must(['exits', 'life'])).toContain('io-instruction');
 
     await user.must(['vm', 'start', 'life']);

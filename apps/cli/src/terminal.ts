@@ -10,6 +10,7 @@ export class Terminal {
   readonly colour: boolean;
   readonly columns: number;
   private progressShown = false;
+  private lastProgress = '';
 
   constructor(private readonly stdout: OutputStream, private readonly stderr: OutputStream, environment: Record<string, string | undefined>) {
     const forced = environment['FORCE_COLOR'] !== undefined && environment['FORCE_COLOR'] !== '0';
@@ -43,7 +44,8 @@ export class Terminal {
   /** What long work is doing now: one line that the next one replaces on a terminal, a line each elsewhere. */
   progress(text: string): void {
     if (this.stderr.isTTY !== true) {
-      this.stderr.write(`${text}\n`);
+      if (text !== this.lastProgress) this.stderr.write(`${text}\n`);
+      this.lastProgress = text;
       return;
     }
     this.clearProgress();

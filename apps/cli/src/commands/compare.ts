@@ -18,7 +18,7 @@ import { TraceStore } from '../traces/trace-store.js';
 import { commaList, positiveInteger } from './options.js';
 
 interface CompareOptions {
-  guest: string; paths: string[]; mmu?: string; guestKernelRing?: number; ops: string[]; repeat: number; clock: string; hashStates?: boolean;
+  guest: string; paths: string[]; mmu?: string; guestKernelRing?: number; ops: string[]; repeat: number; clock: string; warmUp: boolean; hashStates?: boolean;
   timeout: number; traceFile?: string; attach?: boolean; list?: boolean; json?: boolean;
 }
 
@@ -39,6 +39,7 @@ export function compareCommand(context: Context): Command {
     .option('--ops <list>', 'comma-separated operations, or all (--list shows them)', commaList, ['all'])
     .option('--repeat <n>', 'repetitions of each operation, after one to warm up', positiveInteger, 5)
     .option('--clock <clock>', 'virtual: the same counts on every run; real', 'virtual')
+    .option('--no-warm-up', 'leave out the run that is thrown away first (counts are the same; the first path is slower)')
     .option('--hash-states', 'keep a running hash over the guest\'s states (slow)')
     .option('--timeout <seconds>', 'give up on a path after this', positiveInteger, 300)
     .option('--trace-file <file>', 'write the traces as a file that Jaeger\'s UI accepts for upload')
@@ -60,7 +61,7 @@ export function compareCommand(context: Context): Command {
       const { comparison, traces } = await compare(client, {
         guestName: options.guest, guest: await imageReference(client, options.guest, BUILT_IN_GUESTS), shell: builtIn ? ringletShell : null,
         paths, mmu, guestKernelRing, operations, repetitions: options.repeat, clock, timeoutMs: options.timeout * 1_000,
-        store: new TraceStore(context.stateDirectory), progress: (text) => terminal.progress(text), ...(options.hashStates ? { hashStates: true } : {}),
+        store: new TraceStore(context.stateDirectory), progress: (text) => terminal.progress(text), warmUp: options.warmUp, ...(options.hashStates ? { hashStates: true } : {}),
       });
       if (options.traceFile !== undefined) await writeFile(options.traceFile, JSON.stringify(toJaegerFile(traces)));
       const asked = { ...comparison, results: comparison.results.filter(({ operation }) => operations.includes(operation)) };

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { Context } from '../context.js';
+import { benchCommand } from './bench.js';
 import { compareCommand } from './compare.js';
 import { demoCommand } from './demo.js';
 import { disassembleCommand } from './disassemble.js';
@@ -12,5 +13,5 @@ import { vmCommand } from './vm/index.js';
 
 /** Every command, in the order of `--help`. One file each. */
 export const commands: readonly ((context: Context) => Command)[] = [
-  demoCommand, compareCommand, upCommand, downCommand, statusCommand, vmCommand, exitsCommand, traceCommand, disassembleCommand,
+  demoCommand, compareCommand, upCommand, downCommand, statusCommand, vmCommand, exitsCommand, traceCommand, disassembleCommand, benchCommand,
 ];

@@ -4,7 +4,7 @@ import type { BuiltPath } from '../session/vm-spec.js';
 import type { TraceStore } from '../traces/trace-store.js';
 import type { Trace } from '../traces/trace.js';
 import { addNative, type Comparison, type OperationResult } from './result.js';
-import { runPath, type PathRun, type Shell } from './run.js';
+import { runPath, type PathRun, type RunRequest, type Shell } from './run.js';
 
 export interface CompareRequest {
   /** As a person named it, for the report. */
@@ -20,6 +20,8 @@ export interface CompareRequest {
   clock: ClockKind;
   timeoutMs: number;
   hashStates?: boolean;
+  /** A run that is thrown away first, so that times are those of compiled code. */
+  warmUp: boolean;
   store: TraceStore | null;
   progress: (text: string) => void;
   pathDone?: (run: PathRun) => Promise<void> | void;
@@ -32,9 +34,16 @@ export async function compare(client: ControlClient, request: CompareRequest): P
   const operations: readonly OperationName[] = request.shell === null || request.operations.includes('empty') ? request.operations : [...request.operations, 'empty'];
   const runs: PathRun[] = [];
   const traces: Trace[] = [];
+  const choicesOf = (path: BuiltPath): RunRequest['choices'] =>
+    ({ path, mmu: request.mmu[path], guestKernelRing: request.guestKernelRing[path], clock: request.clock, guest: request.guest, hashStates: request.hashStates });
+  // Services that have just started are slow until their code is compiled; the first path must not pay for all.
+  if (request.warmUp) {
+    const once = { operations, repetitions: 1, shell: request.shell, timeoutMs: request.timeoutMs, progress: () => request.progress('warming up') };
+    await runPath(client, { ...once, choices: choicesOf(request.paths[0]!) });
+  }
   for (const path of request.paths) {
     const run = await runPath(client, {
-      choices: { path, mmu: request.mmu[path], guestKernelRing: request.guestKernelRing[path], clock: request.clock, guest: request.guest, hashStates: request.hashStates },
+      choices: choicesOf(path),
       operations, repetitions: request.repetitions, shell: request.shell, timeoutMs: request.timeoutMs, progress: request.progress,
       before: async (vmId) => request.whileVmExists?.(path, vmId),
     });

@@ -68,7 +68,7 @@ export function addNative(results: readonly OperationResult[]): OperationResult[
 }
 
 /** One repetition's share: the measuring loop (`empty`, same repetitions) taken off. `boot` is one piece. */
-export interface PerOperation { retired: number; executed: number; exits: Record<string, number>; exitTotal: number; hypercalls: number; messages: number; guestNs: number; busNs: number; handlersNs: number }
+export interface PerOperation { retired: number; executed: number; exits: Record<string, number>; exitTotal: number; hypercalls: number; messages: number; p50Ns: number; p99Ns: number; guestNs: number; busNs: number; handlersNs: number }
 
 export function perOperation(result: OperationResult, empty: OperationResult | undefined): PerOperation {
   const loop = result.operation === 'boot' || empty?.repetitions !== result.repetitions ? undefined : empty;
@@ -77,7 +77,8 @@ export function perOperation(result: OperationResult, empty: OperationResult | u
   return {
     retired: share(({ retired }) => retired), executed: share(({ executed }) => executed), exits: Object.fromEntries(reasons), exitTotal: share(({ exits }) => total(exits)),
     hypercalls: share(({ hypercalls }) => hypercalls), messages: share(({ messages }) => total(messages)),
-    guestNs: share(({ wall }) => wall.guestNs), busNs: share(({ wall }) => wall.busNs), handlersNs: share(({ wall }) => wall.handlersNs),
+    p50Ns: Math.max(0, result.wall.p50Ns - (loop?.wall.p50Ns ?? 0)), p99Ns: Math.max(0, result.wall.p99Ns - (loop?.wall.p50Ns ?? 0)),
+    guestNs: Math.max(0, share(({ wall }) => wall.guestNs)), busNs: share(({ wall }) => wall.busNs), handlersNs: share(({ wall }) => wall.handlersNs),
   };
 }
 

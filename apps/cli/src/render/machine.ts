@@ -53,7 +53,7 @@ function describeControls(controls: NonNullable<VmRecord['controls']>): string {
   if (controls.cr0Mask !== 0) leaves.push(`CR0 bits ${hex(controls.cr0Mask >>> 0)}`);
   if (controls.cr4Mask !== 0) leaves.push(`CR4 bits ${hex(controls.cr4Mask >>> 0)}`);
   if (exceptionBitmap !== 0) leaves.push(`exceptions ${hex(exceptionBitmap >>> 0)}`);
-  const mode = controls.nonRoot ? 'non-root' : controls.deprivileged ? 'deprivileged' : 'root';
+  const mode = controls.deprivileged ? 'deprivileged' : controls.nonRoot ? 'non-root' : 'root';
   return `${mode}${controls.eptRoot === null ? '' : `, EPT at ${hex(controls.eptRoot)}`}; exits on ${leaves.length === 0 ? 'nothing of its own' : leaves.join(', ')}`;
 }
 

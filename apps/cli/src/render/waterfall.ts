@@ -33,12 +33,10 @@ export function renderWaterfall(trace: Trace, terminal: Pick<Terminal, 'paint' |
   return lines;
 }
 
-/** What tells two spans of one name apart: the device and its register, or the address. */
+/** What tells two spans of one name apart: the address, where the name does not say the device. */
 function detail({ attributes }: SpanRecord): string {
-  const parts = [attributes['ringside.device.label'], attributes['ringside.device.register']].filter((part) => part !== undefined);
   const address = attributes['ringside.address'];
-  if (parts.length === 0 && typeof address === 'number') parts.push(`0x${address.toString(16)}`);
-  return parts.length === 0 ? '' : ` (${parts.join(' ')})`;
+  return address === undefined || attributes['ringside.device.id'] !== undefined ? '' : ` (${typeof address === 'number' ? `0x${address.toString(16)}` : address})`;
 }
 
 const fit = (text: string, width: number): string => text.length > width ? `${text.slice(0, width - 1)}…` : text.padEnd(width);

@@ -15,16 +15,16 @@ const span = (spanId: string, parentSpanId: string | null, startUs: number, dura
 const trace: Trace = {
   traceId, label: 'in on hardware-assisted',
   spans: [
-    span('0000000000000004', '0000000000000003', 1_030, 20, { service: 'device-model', name: 'port read', kind: 'server', attributes: { 'ringside.device.label': 'post-port', 'ringside.address': 0x80 } }),
+    span('0000000000000004', '0000000000000003', 1_030, 20, { service: 'device-model', name: 'post POST code read', kind: 'server', attributes: { 'ringside.device.id': 'post', 'ringside.address': '0x80' } }),
     span('0000000000000001', null, 1_000, 100, { name: 'in' }),
     span('0000000000000003', '0000000000000002', 1_020, 40, { service: 'hypervisor', name: 'io-instruction', kind: 'server' }),
-    span('0000000000000002', '0000000000000001', 1_010, 60, { name: 'io-instruction', kind: 'client', attributes: { 'ringside.exit.reason': 'io-instruction', sampled: true, ratio: 0.5, 'ringside.address': 0x80 } }),
+    span('0000000000000002', '0000000000000001', 1_010, 60, { name: 'io-instruction', kind: 'client', attributes: { 'ringside.exit.reason': 'io-instruction', sampled: true, ratio: 0.5, 'ringside.address': '0x80' } }),
   ],
 };
 
 describe('traces', () => {
   test('a tree whatever the order in which the spans came', () => {
-    expect([...walk(spanTree(trace.spans))].map(({ span: { name }, depth }) => `${depth} ${name}`)).toEqual(['0 in', '1 io-instruction', '2 io-instruction', '3 port read']);
+    expect([...walk(spanTree(trace.spans))].map(({ span: { name }, depth }) => `${depth} ${name}`)).toEqual(['0 in', '1 io-instruction', '2 io-instruction', '3 post POST code read']);
   });
 
   test('a span whose parent is not here is a root, and a loop ends', () => {
@@ -38,7 +38,7 @@ describe('traces', () => {
     expect(jaeger!.spans[0]).toMatchObject({ spanID: '0000000000000004', references: [{ refType: 'CHILD_OF', traceID: traceId, spanID: '0000000000000003' }], startTime: 1_030, duration: 20 });
     expect(jaeger!.spans[3]!.tags).toEqual([
       { key: 'ringside.exit.reason', type: 'string', value: 'io-instruction' }, { key: 'sampled', type: 'bool', value: true }, { key: 'ratio', type: 'float64', value: 0.5 },
-      { key: 'ringside.address', type: 'int64', value: 128 },
+      { key: 'ringside.address', type: 'string', value: '0x80' },
       { key: 'span.kind', type: 'string', value: 'client' },
     ]);
     const back = fromJaegerTrace(jaeger!);
@@ -60,9 +60,9 @@ describe('traces', () => {
       ['in', 'guest-cpu', '100 µs', '█'.repeat(30)],
       ['io-instruction (0x80)', 'guest-cpu', '60.0 µs', '█'.repeat(18)],
       ['io-instruction', 'hypervisor', '40.0 µs', '█'.repeat(12)],
-      ['port read (post-port)', 'device-model', '20.0 µs', '█'.repeat(6)],
+      ['post POST code read', 'device-model', '20.0 µs', '█'.repeat(6)],
     ]);
-    expect(lines[5]).toMatch(/^ {6}port read/);
+    expect(lines[5]).toMatch(/^ {6}post POST/);
     expect(renderWaterfall(trace, terminal, 1).at(-1)).toBe('3 more spans: --limit 4 shows all.');
   });
 

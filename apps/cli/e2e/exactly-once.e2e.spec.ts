@@ -1,0 +1,78 @@
+import { afterAll, describe, expect, test } from '@jest/globals';
+import type { VmSpec } from '@ringside/machine';
+import { connectNats, FaultyWire, instanceName, NatsClient, NatsWire } from '@ringside/nats-transport';
+import { type VmRecord, type VmStatistics } from '@ringside/protocol';
+import type { RunningState } from '../src/session/state-file.js';
+import { until, User } from './ringside.js';
+
+/** Of every hundred frames that anybody publishes, on every subject, so many are dropped, doubled, delayed or overtaken. */
+const PERCENT = 5;
+const PROMPT = 'ringlet$ ';
+const COMMANDS = ['bench in 20', 'bench disk-read 3', 'bench print 1', 'bench fork 1', 'ls'];
+const PATHS = [['native', 'none', 0], ['hardware-assisted', 'nested', 0], ['paravirt', 'direct', 1]] as const;
+const users: User[] = [];
+
+afterAll(async () => { for (const user of users) await user.leaves(); });
+
+interface Run { retired: number; executed: number; virtualNs: number; exits: Record<string, number>; messages: Record<string, number>; operations: unknown; why: string; console: string; disk: string | null; documents: string[] }
+
+/** Boots a guest on each path over services whose network is so bad; a client behind the same network drives it. */
+async function run(faults: { seed: number } | null): Promise<{ runs: Run[]; misdelivered: number; answeredAgain: number }> {
+  const user = await User.arrives(faults === null ? {} : { RINGSIDE_TEST_FAULTS: `${PERCENT}:${faults.seed}` });
+  users.push(user);
+  const { natsUrl } = await user.json<RunningState>(['up']);
+  const connection = await connectNats(natsUrl, instanceName('person'));
+  const plain = new NatsWire(connection);
+  const faulty = faults === null ? null : new FaultyWire(plain, PERCENT, faults.seed);
+  const client = new NatsClient(faulty ?? plain, instanceName('person'));
+  const runs: Run[] = [];
+  for (const [path, mmu, guestKernelRing] of PATHS) {
+    const spec: VmSpec = {
+      id: `once-${path}`, path, mmu, guestKernelRing, memoryMiB: 32, clock: 'virtual', guest: 'ringlet', commandLine: '', disk: 'ringlet', grantedPorts: [], hashStates: false,
+      script: COMMANDS.map((command) => ({ expect: PROMPT, send: `${command}\n` })),
+    };
+    const vmId = spec.id;
+    await client.control('vm.create', { spec, start: true });
+    const state = (): Promise<VmRecord> => client.control('vm.show', { vmId });
+    await until(state, (record) => record.state === 'halted');
+    // The last command is typed by a person: it must arrive once, and only when the guest waits for it does the moment not matter.
+    await client.console(vmId, 'in', { data: Buffer.from('halt\n').toString('base64') });
+    const ended = await until(state, (record) => record.state === 'shutdown');
+    runs.push(await outcome(client, user, vmId, ended.why));
+  }
+  const services = (await user.json<{ services: { counters: Record<string, number> }[] }>(['status'])).services;
+  const answeredAgain = services.reduce((sum, { counters }) => sum + (counters['repeatedFrames'] ?? 0) + (counters['ignoredFrames'] ?? 0), 0);
+  client.close();
+  await connection.close();
+  const counts = faulty?.counts;
+  return { runs, misdelivered: counts === undefined ? 0 : counts.dropped + counts.duplicated + counts.delayed + counts.reordered, answeredAgain };
+}
+
+async function outcome(client: NatsClient, user: User, vmId: string, why: string): Promise<Run> {
+  const { retired, executed, virtualNs, exits, messages, operations }: VmStatistics = await client.control('vm.stats', { vmId });
+  const documents = await client.control('document.list', { vmId });
+  const contents = await Promise.all(documents.map(async ({ name }) => Buffer.from((await client.control('document.fetch', { vmId, name, offset: 0 })).data, 'base64').toString()));
+  return {
+    retired, executed, virtualNs, messages, why, documents: contents, disk: (await client.control('board.digest', { vmId })).disk,
+    exits: Object.fromEntries(Object.entries(exits).map(([reason, { count }]) => [reason, count])),
+    operations: operations.map(({ wall: _wall, traceId: _traceId, ...counts }) => counts),
+    console: await user.must(['vm', 'console', vmId, '--from-start']),
+  };
+}
+
+describe('exactly once', () => {
+  test('a network that drops, doubles, delays and reorders leaves no trace in what the guests did', async () => {
+    const undisturbed = await run(null);
+    for (const each of undisturbed.runs) {
+      expect(each.console).toContain('bench fork 1: done');
+      expect(each.documents).toHaveLength(1);
+      expect(each.documents[0]!.length).toBeGreaterThan(100);
+    }
+    for (const seed of [1, 2, 3]) {
+      const { runs, misdelivered, answeredAgain } = await run({ seed });
+      expect(runs).toEqual(undisturbed.runs);
+      expect(misdelivered).toBeGreaterThan(0);
+      expect(answeredAgain).toBeGreaterThan(50);
+    }
+  });
+});
