@@ -248,6 +248,67 @@ describe('exits', () => {
   });
 });
 
+describe('nested paging under event delivery and MOV CR3', () => {
+  const PT = 0x3000;
+  /** EPT of four levels in monitor space that maps RAM one to one. */
+  function nested(): Guest {
+    const guest = new Guest({ nonRoot: true, eptRoot: 0 });
+    const entry = (at: number, value: number): void => guest.processor.writePhysical('monitor', at, Uint8Array.from([...word(value), 0, 0, 0, 0]));
+    entry(0, 0x1007);
+    entry(0x1000, 0x2007);
+    entry(0x2000, PT | 7);
+    for (let page = 0; page < 0x40; page++) entry(PT + 8 * page, (page << 12) | 7);
+    guest.processor.flushTlb('all');
+    return guest;
+  }
+  const map = (guest: Guest, page: number, rights: number): void => {
+    guest.processor.writePhysical('monitor', PT + 8 * page, Uint8Array.from(word((page << 12) | rights)));
+    guest.processor.flushTlb('all');
+  };
+
+  it('an interrupt whose stack is not mapped is delivered once it is', () => {
+    const guest = nested();
+    guest.processor.setRegister('eflags', 0x202);
+    guest.code(CODE, NOP, NOP);
+    map(guest, (STACK0 - 4) >>> 12, 0);
+    expect(guest.run(1)).toBe(StepResult.Budget);
+    guest.processor.deliverInterrupt(0x20);
+    expect(guest.run()).toBe(StepResult.Exit);
+    expect(guest.processor.exit).toMatchObject({ reason: ExitReason.EptViolation, guestPhysical: STACK0 - 4, guestLinear: STACK0 - 4 });
+    expect(guest.processor.exit.qualification & 0x1bf).toBe(0x182); // a write, nothing allowed, linear address valid, final translation
+    expect([guest.eip, guest.register('esp')]).toEqual([CODE + 1, STACK0]);
+    map(guest, (STACK0 - 4) >>> 12, 7);
+    expect(guest.fault()).toBe(0x20);
+    expect(guest.words(STACK0 - 12, 3)).toEqual([CODE + 1, CS0, 0x202]);
+    expect(guest.processor.retired).toBe(2); // nop, hlt
+  });
+
+  it('a fault whose IDT is not mapped runs again as a whole', () => {
+    const guest = nested().at(3);
+    guest.code(USER_CODE, 0x0f, 0x0b);
+    map(guest, 2, 0);
+    expect(guest.run()).toBe(StepResult.Exit);
+    expect(guest.processor.exit).toMatchObject({ reason: ExitReason.EptViolation, guestPhysical: 0x2000 + 8 * UD });
+    expect([guest.cpl, guest.eip]).toEqual([3, USER_CODE]);
+    map(guest, 2, 7);
+    expect(guest.fault()).toBe(UD);
+    expect(guest.words(guest.register('esp'), 2)).toEqual([USER_CODE, CS3]);
+  });
+
+  it('page-directory-pointer entries are read through EPT, and nothing is loaded before all are', () => {
+    const guest = nested();
+    guest.memory(0x2_0000, 0x2_1001, 0, 0, 0, 0, 0, 0, 0).memory(0x2_1000, 0xe7, 0);
+    guest.code(CODE, 0xb8, ...word(0x20), 0x0f, 0x22, 0xe0, 0xb8, ...word(0x2_0000), 0x0f, 0x22, 0xd8, 0xb8, ...word(0x8000_0011), 0x0f, 0x22, 0xc0);
+    map(guest, 0x20, 0);
+    expect(guest.run()).toBe(StepResult.Exit);
+    expect(guest.processor.exit).toMatchObject({ reason: ExitReason.EptViolation, guestPhysical: 0x2_0000 });
+    expect([guest.eip, guest.register('cr0')]).toEqual([CODE + 21, 0x11]);
+    map(guest, 0x20, 1);
+    expect(guest.run()).toBe(StepResult.Halted);
+    expect(guest.register('cr0')).toBe(0x8000_0011);
+  });
+});
+
 describe('a deprivileged guest', () => {
   const guestAt = (level: 1 | 3): Guest => new Guest({ nonRoot: true, deprivileged: true }).at(level);
 
