@@ -66,9 +66,10 @@ for (const [name, [expression, carries]] of Object.entries(arithmetic)) {
   const compute = `r = (${expression}) | 0;`;
   add([`${name} Ev,Gv r`], `o = slots[pc + 2]; v = i32[o]; w = i32[slots[pc + 1]]; ${compute} ${flags} ${compares(name) ? '' : 'i32[o] = r;'} ${next}`);
   add([`${name} Ev,Iv r`], `o = slots[pc + 2]; v = i32[o]; w = slots[pc + 6]; ${compute} ${flags} ${compares(name) ? '' : 'i32[o] = r;'} ${next}`);
-  if (name !== 'TEST') add([`${name} Gv,Ev r`], `o = slots[pc + 1]; v = i32[o]; w = i32[slots[pc + 2]]; ${compute} ${flags} ${compares(name) ? '' : 'i32[o] = r;'} ${next}`);
+  // `Gv,Ev` with a register is `Ev,Gv` with A and B exchanged (operations.ts).
   for (const form of ['m', 'x']) {
     if (name !== 'TEST') add([`${name} Gv,Ev ${form}`], `${address[form]} ${readMemory[4]('w')} o = slots[pc + 1]; v = i32[o]; ${compute} ${flags} ${compares(name) ? '' : 'i32[o] = r;'} ${next}`);
+    if (name === 'ADC' || name === 'SBB') continue; // rare with a memory destination
     for (const [shape, operand] of [['Ev,Gv', 'i32[slots[pc + 1]]'], ['Ev,Iv', 'slots[pc + 6]']]) {
       if (compares(name)) add([`${name} ${shape} ${form}`], `${address[form]} ${readMemory[4]('v')} w = ${operand}; ${compute} ${flags} ${next}`);
       else add([`${name} ${shape} ${form}`], `${address[form]} w = ${operand}; ${modifyMemory[4](compute, flags)} ${next}`);
@@ -83,7 +84,7 @@ for (const name of ['ADD', 'OR', 'AND', 'SUB', 'XOR', 'CMP', 'TEST']) {
   add([`${name} Eb,Gb r`], `o = slots[pc + 2]; v = u8[o]; w = u8[slots[pc + 1]]; ${compute} ${flags} ${store} ${next}`);
   add([`${name} Eb,Ib r`], `o = slots[pc + 2]; v = u8[o]; w = slots[pc + 6]; ${compute} ${flags} ${store} ${next}`);
   for (const form of ['m', 'x']) {
-    if (name !== 'TEST') add([`${name} Gb,Eb ${form}`], `${address[form]} ${readMemory[1]('w')} o = slots[pc + 1]; v = u8[o]; ${compute} ${flags} ${store} ${next}`);
+    if (name === 'CMP' || name === 'OR') add([`${name} Gb,Eb ${form}`], `${address[form]} ${readMemory[1]('w')} o = slots[pc + 1]; v = u8[o]; ${compute} ${flags} ${store} ${next}`);
     if (compares(name)) {
       add([`${name} Eb,Ib ${form}`], `${address[form]} ${readMemory[1]('v')} w = slots[pc + 6]; ${compute} ${flags} ${next}`);
       add([`${name} Eb,Gb ${form}`], `${address[form]} ${readMemory[1]('v')} w = u8[slots[pc + 1]]; ${compute} ${flags} ${next}`);
@@ -120,10 +121,8 @@ for (const form of ['m']) add([`IMUL Gv,Ev,Iv ${form}`], `${address[form]} ${rea
 // ---- Moves ------------------------------------------------------------------------------------------------------------------------
 
 add(['MOV Ev,Gv r'], `i32[slots[pc + 2]] = i32[slots[pc + 1]]; ${next}`);
-add(['MOV Gv,Ev r'], `i32[slots[pc + 1]] = i32[slots[pc + 2]]; ${next}`);
 add(['MOV Ev,Iv r'], `i32[slots[pc + 2]] = slots[pc + 6]; ${next}`);
 add(['MOV Eb,Gb r'], `u8[slots[pc + 2]] = u8[slots[pc + 1]]; ${next}`);
-add(['MOV Gb,Eb r'], `u8[slots[pc + 1]] = u8[slots[pc + 2]]; ${next}`);
 add(['MOV Eb,Ib r'], `u8[slots[pc + 2]] = slots[pc + 6]; ${next}`);
 for (const form of ['m', 'x']) {
   add([`MOV Gv,Ev ${form}`], `${address[form]} ${readMemory[4]('v')} i32[slots[pc + 1]] = v; ${next}`);

@@ -97,515 +97,447 @@ export function run(cpu: Cpu, single: boolean): number {
           o = slots[pc + 2]; v = i32[o]; w = i32[slots[pc + 1]]; r = (v + w) | 0; i32[12] = r; i32[13] = ((v & w) | ((v | w) & ~r)) & 0xc0000008; i32[o] = r; pc += 8; continue;
         case 4: // ADD Ev,Iv r
           o = slots[pc + 2]; v = i32[o]; w = slots[pc + 6]; r = (v + w) | 0; i32[12] = r; i32[13] = ((v & w) | ((v | w) & ~r)) & 0xc0000008; i32[o] = r; pc += 8; continue;
-        case 5: // ADD Gv,Ev r
-          o = slots[pc + 1]; v = i32[o]; w = i32[slots[pc + 2]]; r = (v + w) | 0; i32[12] = r; i32[13] = ((v & w) | ((v | w) & ~r)) & 0xc0000008; i32[o] = r; pc += 8; continue;
-        case 6: // ADD Gv,Ev m
+        case 5: // ADD Gv,Ev m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); o = slots[pc + 1]; v = i32[o]; r = (v + w) | 0; i32[12] = r; i32[13] = ((v & w) | ((v | w) & ~r)) & 0xc0000008; i32[o] = r; pc += 8; continue;
-        case 7: // ADD Ev,Gv m
+        case 6: // ADD Ev,Gv m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; w = i32[slots[pc + 1]]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
           r = (v + w) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
           i32[12] = r; i32[13] = ((v & w) | ((v | w) & ~r)) & 0xc0000008; pc += 8; continue;
-        case 8: // ADD Ev,Iv m
+        case 7: // ADD Ev,Iv m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; w = slots[pc + 6]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
           r = (v + w) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
           i32[12] = r; i32[13] = ((v & w) | ((v | w) & ~r)) & 0xc0000008; pc += 8; continue;
-        case 9: // ADD Gv,Ev x
+        case 8: // ADD Gv,Ev x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); o = slots[pc + 1]; v = i32[o]; r = (v + w) | 0; i32[12] = r; i32[13] = ((v & w) | ((v | w) & ~r)) & 0xc0000008; i32[o] = r; pc += 8; continue;
-        case 10: // ADD Ev,Gv x
+        case 9: // ADD Ev,Gv x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; w = i32[slots[pc + 1]]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
           r = (v + w) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
           i32[12] = r; i32[13] = ((v & w) | ((v | w) & ~r)) & 0xc0000008; pc += 8; continue;
-        case 11: // ADD Ev,Iv x
+        case 10: // ADD Ev,Iv x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; w = slots[pc + 6]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
           r = (v + w) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
           i32[12] = r; i32[13] = ((v & w) | ((v | w) & ~r)) & 0xc0000008; pc += 8; continue;
-        case 12: // OR Ev,Gv r
+        case 11: // OR Ev,Gv r
           o = slots[pc + 2]; v = i32[o]; w = i32[slots[pc + 1]]; r = (v | w) | 0; i32[12] = r; i32[13] = 0; i32[o] = r; pc += 8; continue;
-        case 13: // OR Ev,Iv r
+        case 12: // OR Ev,Iv r
           o = slots[pc + 2]; v = i32[o]; w = slots[pc + 6]; r = (v | w) | 0; i32[12] = r; i32[13] = 0; i32[o] = r; pc += 8; continue;
-        case 14: // OR Gv,Ev r
-          o = slots[pc + 1]; v = i32[o]; w = i32[slots[pc + 2]]; r = (v | w) | 0; i32[12] = r; i32[13] = 0; i32[o] = r; pc += 8; continue;
-        case 15: // OR Gv,Ev m
+        case 13: // OR Gv,Ev m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); o = slots[pc + 1]; v = i32[o]; r = (v | w) | 0; i32[12] = r; i32[13] = 0; i32[o] = r; pc += 8; continue;
-        case 16: // OR Ev,Gv m
+        case 14: // OR Ev,Gv m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; w = i32[slots[pc + 1]]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
           r = (v | w) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
           i32[12] = r; i32[13] = 0; pc += 8; continue;
-        case 17: // OR Ev,Iv m
+        case 15: // OR Ev,Iv m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; w = slots[pc + 6]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
           r = (v | w) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
           i32[12] = r; i32[13] = 0; pc += 8; continue;
-        case 18: // OR Gv,Ev x
+        case 16: // OR Gv,Ev x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); o = slots[pc + 1]; v = i32[o]; r = (v | w) | 0; i32[12] = r; i32[13] = 0; i32[o] = r; pc += 8; continue;
-        case 19: // OR Ev,Gv x
+        case 17: // OR Ev,Gv x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; w = i32[slots[pc + 1]]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
           r = (v | w) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
           i32[12] = r; i32[13] = 0; pc += 8; continue;
-        case 20: // OR Ev,Iv x
+        case 18: // OR Ev,Iv x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; w = slots[pc + 6]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
           r = (v | w) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
           i32[12] = r; i32[13] = 0; pc += 8; continue;
-        case 21: // ADC Ev,Gv r
+        case 19: // ADC Ev,Gv r
           o = slots[pc + 2]; v = i32[o]; w = i32[slots[pc + 1]]; r = (v + w + (i32[13] >>> 31)) | 0; i32[12] = r; i32[13] = ((v & w) | ((v | w) & ~r)) & 0xc0000008; i32[o] = r; pc += 8; continue;
-        case 22: // ADC Ev,Iv r
+        case 20: // ADC Ev,Iv r
           o = slots[pc + 2]; v = i32[o]; w = slots[pc + 6]; r = (v + w + (i32[13] >>> 31)) | 0; i32[12] = r; i32[13] = ((v & w) | ((v | w) & ~r)) & 0xc0000008; i32[o] = r; pc += 8; continue;
-        case 23: // ADC Gv,Ev r
-          o = slots[pc + 1]; v = i32[o]; w = i32[slots[pc + 2]]; r = (v + w + (i32[13] >>> 31)) | 0; i32[12] = r; i32[13] = ((v & w) | ((v | w) & ~r)) & 0xc0000008; i32[o] = r; pc += 8; continue;
-        case 24: // ADC Gv,Ev m
+        case 21: // ADC Gv,Ev m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); o = slots[pc + 1]; v = i32[o]; r = (v + w + (i32[13] >>> 31)) | 0; i32[12] = r; i32[13] = ((v & w) | ((v | w) & ~r)) & 0xc0000008; i32[o] = r; pc += 8; continue;
-        case 25: // ADC Ev,Gv m
-          a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; w = i32[slots[pc + 1]]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
-          r = (v + w + (i32[13] >>> 31)) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
-          i32[12] = r; i32[13] = ((v & w) | ((v | w) & ~r)) & 0xc0000008; pc += 8; continue;
-        case 26: // ADC Ev,Iv m
-          a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; w = slots[pc + 6]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
-          r = (v + w + (i32[13] >>> 31)) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
-          i32[12] = r; i32[13] = ((v & w) | ((v | w) & ~r)) & 0xc0000008; pc += 8; continue;
-        case 27: // ADC Gv,Ev x
+        case 22: // ADC Gv,Ev x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); o = slots[pc + 1]; v = i32[o]; r = (v + w + (i32[13] >>> 31)) | 0; i32[12] = r; i32[13] = ((v & w) | ((v | w) & ~r)) & 0xc0000008; i32[o] = r; pc += 8; continue;
-        case 28: // ADC Ev,Gv x
-          x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; w = i32[slots[pc + 1]]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
-          r = (v + w + (i32[13] >>> 31)) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
-          i32[12] = r; i32[13] = ((v & w) | ((v | w) & ~r)) & 0xc0000008; pc += 8; continue;
-        case 29: // ADC Ev,Iv x
-          x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; w = slots[pc + 6]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
-          r = (v + w + (i32[13] >>> 31)) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
-          i32[12] = r; i32[13] = ((v & w) | ((v | w) & ~r)) & 0xc0000008; pc += 8; continue;
-        case 30: // SBB Ev,Gv r
+        case 23: // SBB Ev,Gv r
           o = slots[pc + 2]; v = i32[o]; w = i32[slots[pc + 1]]; r = (v - w - (i32[13] >>> 31)) | 0; i32[12] = r; i32[13] = ((~v & w) | ((~v | w) & r)) & 0xc0000008; i32[o] = r; pc += 8; continue;
-        case 31: // SBB Ev,Iv r
+        case 24: // SBB Ev,Iv r
           o = slots[pc + 2]; v = i32[o]; w = slots[pc + 6]; r = (v - w - (i32[13] >>> 31)) | 0; i32[12] = r; i32[13] = ((~v & w) | ((~v | w) & r)) & 0xc0000008; i32[o] = r; pc += 8; continue;
-        case 32: // SBB Gv,Ev r
-          o = slots[pc + 1]; v = i32[o]; w = i32[slots[pc + 2]]; r = (v - w - (i32[13] >>> 31)) | 0; i32[12] = r; i32[13] = ((~v & w) | ((~v | w) & r)) & 0xc0000008; i32[o] = r; pc += 8; continue;
-        case 33: // SBB Gv,Ev m
+        case 25: // SBB Gv,Ev m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); o = slots[pc + 1]; v = i32[o]; r = (v - w - (i32[13] >>> 31)) | 0; i32[12] = r; i32[13] = ((~v & w) | ((~v | w) & r)) & 0xc0000008; i32[o] = r; pc += 8; continue;
-        case 34: // SBB Ev,Gv m
-          a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; w = i32[slots[pc + 1]]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
-          r = (v - w - (i32[13] >>> 31)) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
-          i32[12] = r; i32[13] = ((~v & w) | ((~v | w) & r)) & 0xc0000008; pc += 8; continue;
-        case 35: // SBB Ev,Iv m
-          a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; w = slots[pc + 6]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
-          r = (v - w - (i32[13] >>> 31)) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
-          i32[12] = r; i32[13] = ((~v & w) | ((~v | w) & r)) & 0xc0000008; pc += 8; continue;
-        case 36: // SBB Gv,Ev x
+        case 26: // SBB Gv,Ev x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); o = slots[pc + 1]; v = i32[o]; r = (v - w - (i32[13] >>> 31)) | 0; i32[12] = r; i32[13] = ((~v & w) | ((~v | w) & r)) & 0xc0000008; i32[o] = r; pc += 8; continue;
-        case 37: // SBB Ev,Gv x
-          x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; w = i32[slots[pc + 1]]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
-          r = (v - w - (i32[13] >>> 31)) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
-          i32[12] = r; i32[13] = ((~v & w) | ((~v | w) & r)) & 0xc0000008; pc += 8; continue;
-        case 38: // SBB Ev,Iv x
-          x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; w = slots[pc + 6]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
-          r = (v - w - (i32[13] >>> 31)) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
-          i32[12] = r; i32[13] = ((~v & w) | ((~v | w) & r)) & 0xc0000008; pc += 8; continue;
-        case 39: // AND Ev,Gv r
+        case 27: // AND Ev,Gv r
           o = slots[pc + 2]; v = i32[o]; w = i32[slots[pc + 1]]; r = (v & w) | 0; i32[12] = r; i32[13] = 0; i32[o] = r; pc += 8; continue;
-        case 40: // AND Ev,Iv r
+        case 28: // AND Ev,Iv r
           o = slots[pc + 2]; v = i32[o]; w = slots[pc + 6]; r = (v & w) | 0; i32[12] = r; i32[13] = 0; i32[o] = r; pc += 8; continue;
-        case 41: // AND Gv,Ev r
-          o = slots[pc + 1]; v = i32[o]; w = i32[slots[pc + 2]]; r = (v & w) | 0; i32[12] = r; i32[13] = 0; i32[o] = r; pc += 8; continue;
-        case 42: // AND Gv,Ev m
+        case 29: // AND Gv,Ev m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); o = slots[pc + 1]; v = i32[o]; r = (v & w) | 0; i32[12] = r; i32[13] = 0; i32[o] = r; pc += 8; continue;
-        case 43: // AND Ev,Gv m
+        case 30: // AND Ev,Gv m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; w = i32[slots[pc + 1]]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
           r = (v & w) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
           i32[12] = r; i32[13] = 0; pc += 8; continue;
-        case 44: // AND Ev,Iv m
+        case 31: // AND Ev,Iv m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; w = slots[pc + 6]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
           r = (v & w) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
           i32[12] = r; i32[13] = 0; pc += 8; continue;
-        case 45: // AND Gv,Ev x
+        case 32: // AND Gv,Ev x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); o = slots[pc + 1]; v = i32[o]; r = (v & w) | 0; i32[12] = r; i32[13] = 0; i32[o] = r; pc += 8; continue;
-        case 46: // AND Ev,Gv x
+        case 33: // AND Ev,Gv x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; w = i32[slots[pc + 1]]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
           r = (v & w) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
           i32[12] = r; i32[13] = 0; pc += 8; continue;
-        case 47: // AND Ev,Iv x
+        case 34: // AND Ev,Iv x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; w = slots[pc + 6]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
           r = (v & w) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
           i32[12] = r; i32[13] = 0; pc += 8; continue;
-        case 48: // SUB Ev,Gv r
+        case 35: // SUB Ev,Gv r
           o = slots[pc + 2]; v = i32[o]; w = i32[slots[pc + 1]]; r = (v - w) | 0; i32[12] = r; i32[13] = ((~v & w) | ((~v | w) & r)) & 0xc0000008; i32[o] = r; pc += 8; continue;
-        case 49: // SUB Ev,Iv r
+        case 36: // SUB Ev,Iv r
           o = slots[pc + 2]; v = i32[o]; w = slots[pc + 6]; r = (v - w) | 0; i32[12] = r; i32[13] = ((~v & w) | ((~v | w) & r)) & 0xc0000008; i32[o] = r; pc += 8; continue;
-        case 50: // SUB Gv,Ev r
-          o = slots[pc + 1]; v = i32[o]; w = i32[slots[pc + 2]]; r = (v - w) | 0; i32[12] = r; i32[13] = ((~v & w) | ((~v | w) & r)) & 0xc0000008; i32[o] = r; pc += 8; continue;
-        case 51: // SUB Gv,Ev m
+        case 37: // SUB Gv,Ev m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); o = slots[pc + 1]; v = i32[o]; r = (v - w) | 0; i32[12] = r; i32[13] = ((~v & w) | ((~v | w) & r)) & 0xc0000008; i32[o] = r; pc += 8; continue;
-        case 52: // SUB Ev,Gv m
+        case 38: // SUB Ev,Gv m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; w = i32[slots[pc + 1]]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
           r = (v - w) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
           i32[12] = r; i32[13] = ((~v & w) | ((~v | w) & r)) & 0xc0000008; pc += 8; continue;
-        case 53: // SUB Ev,Iv m
+        case 39: // SUB Ev,Iv m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; w = slots[pc + 6]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
           r = (v - w) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
           i32[12] = r; i32[13] = ((~v & w) | ((~v | w) & r)) & 0xc0000008; pc += 8; continue;
-        case 54: // SUB Gv,Ev x
+        case 40: // SUB Gv,Ev x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); o = slots[pc + 1]; v = i32[o]; r = (v - w) | 0; i32[12] = r; i32[13] = ((~v & w) | ((~v | w) & r)) & 0xc0000008; i32[o] = r; pc += 8; continue;
-        case 55: // SUB Ev,Gv x
+        case 41: // SUB Ev,Gv x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; w = i32[slots[pc + 1]]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
           r = (v - w) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
           i32[12] = r; i32[13] = ((~v & w) | ((~v | w) & r)) & 0xc0000008; pc += 8; continue;
-        case 56: // SUB Ev,Iv x
+        case 42: // SUB Ev,Iv x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; w = slots[pc + 6]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
           r = (v - w) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
           i32[12] = r; i32[13] = ((~v & w) | ((~v | w) & r)) & 0xc0000008; pc += 8; continue;
-        case 57: // XOR Ev,Gv r
+        case 43: // XOR Ev,Gv r
           o = slots[pc + 2]; v = i32[o]; w = i32[slots[pc + 1]]; r = (v ^ w) | 0; i32[12] = r; i32[13] = 0; i32[o] = r; pc += 8; continue;
-        case 58: // XOR Ev,Iv r
+        case 44: // XOR Ev,Iv r
           o = slots[pc + 2]; v = i32[o]; w = slots[pc + 6]; r = (v ^ w) | 0; i32[12] = r; i32[13] = 0; i32[o] = r; pc += 8; continue;
-        case 59: // XOR Gv,Ev r
-          o = slots[pc + 1]; v = i32[o]; w = i32[slots[pc + 2]]; r = (v ^ w) | 0; i32[12] = r; i32[13] = 0; i32[o] = r; pc += 8; continue;
-        case 60: // XOR Gv,Ev m
+        case 45: // XOR Gv,Ev m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); o = slots[pc + 1]; v = i32[o]; r = (v ^ w) | 0; i32[12] = r; i32[13] = 0; i32[o] = r; pc += 8; continue;
-        case 61: // XOR Ev,Gv m
+        case 46: // XOR Ev,Gv m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; w = i32[slots[pc + 1]]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
           r = (v ^ w) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
           i32[12] = r; i32[13] = 0; pc += 8; continue;
-        case 62: // XOR Ev,Iv m
+        case 47: // XOR Ev,Iv m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; w = slots[pc + 6]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
           r = (v ^ w) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
           i32[12] = r; i32[13] = 0; pc += 8; continue;
-        case 63: // XOR Gv,Ev x
+        case 48: // XOR Gv,Ev x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); o = slots[pc + 1]; v = i32[o]; r = (v ^ w) | 0; i32[12] = r; i32[13] = 0; i32[o] = r; pc += 8; continue;
-        case 64: // XOR Ev,Gv x
+        case 49: // XOR Ev,Gv x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; w = i32[slots[pc + 1]]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
           r = (v ^ w) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
           i32[12] = r; i32[13] = 0; pc += 8; continue;
-        case 65: // XOR Ev,Iv x
+        case 50: // XOR Ev,Iv x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; w = slots[pc + 6]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
           r = (v ^ w) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
           i32[12] = r; i32[13] = 0; pc += 8; continue;
-        case 66: // CMP Ev,Gv r
+        case 51: // CMP Ev,Gv r
           o = slots[pc + 2]; v = i32[o]; w = i32[slots[pc + 1]]; r = (v - w) | 0; i32[12] = r; i32[13] = ((~v & w) | ((~v | w) & r)) & 0xc0000008;  pc += 8; continue;
-        case 67: // CMP Ev,Iv r
+        case 52: // CMP Ev,Iv r
           o = slots[pc + 2]; v = i32[o]; w = slots[pc + 6]; r = (v - w) | 0; i32[12] = r; i32[13] = ((~v & w) | ((~v | w) & r)) & 0xc0000008;  pc += 8; continue;
-        case 68: // CMP Gv,Ev r
-          o = slots[pc + 1]; v = i32[o]; w = i32[slots[pc + 2]]; r = (v - w) | 0; i32[12] = r; i32[13] = ((~v & w) | ((~v | w) & r)) & 0xc0000008;  pc += 8; continue;
-        case 69: // CMP Gv,Ev m
+        case 53: // CMP Gv,Ev m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); o = slots[pc + 1]; v = i32[o]; r = (v - w) | 0; i32[12] = r; i32[13] = ((~v & w) | ((~v | w) & r)) & 0xc0000008;  pc += 8; continue;
-        case 70: // CMP Ev,Gv m
+        case 54: // CMP Ev,Gv m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); w = i32[slots[pc + 1]]; r = (v - w) | 0; i32[12] = r; i32[13] = ((~v & w) | ((~v | w) & r)) & 0xc0000008; pc += 8; continue;
-        case 71: // CMP Ev,Iv m
+        case 55: // CMP Ev,Iv m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); w = slots[pc + 6]; r = (v - w) | 0; i32[12] = r; i32[13] = ((~v & w) | ((~v | w) & r)) & 0xc0000008; pc += 8; continue;
-        case 72: // CMP Gv,Ev x
+        case 56: // CMP Gv,Ev x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); o = slots[pc + 1]; v = i32[o]; r = (v - w) | 0; i32[12] = r; i32[13] = ((~v & w) | ((~v | w) & r)) & 0xc0000008;  pc += 8; continue;
-        case 73: // CMP Ev,Gv x
+        case 57: // CMP Ev,Gv x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); w = i32[slots[pc + 1]]; r = (v - w) | 0; i32[12] = r; i32[13] = ((~v & w) | ((~v | w) & r)) & 0xc0000008; pc += 8; continue;
-        case 74: // CMP Ev,Iv x
+        case 58: // CMP Ev,Iv x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); w = slots[pc + 6]; r = (v - w) | 0; i32[12] = r; i32[13] = ((~v & w) | ((~v | w) & r)) & 0xc0000008; pc += 8; continue;
-        case 75: // TEST Ev,Gv r
+        case 59: // TEST Ev,Gv r
           o = slots[pc + 2]; v = i32[o]; w = i32[slots[pc + 1]]; r = (v & w) | 0; i32[12] = r; i32[13] = 0;  pc += 8; continue;
-        case 76: // TEST Ev,Iv r
+        case 60: // TEST Ev,Iv r
           o = slots[pc + 2]; v = i32[o]; w = slots[pc + 6]; r = (v & w) | 0; i32[12] = r; i32[13] = 0;  pc += 8; continue;
-        case 77: // TEST Ev,Gv m
+        case 61: // TEST Ev,Gv m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); w = i32[slots[pc + 1]]; r = (v & w) | 0; i32[12] = r; i32[13] = 0; pc += 8; continue;
-        case 78: // TEST Ev,Iv m
+        case 62: // TEST Ev,Iv m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); w = slots[pc + 6]; r = (v & w) | 0; i32[12] = r; i32[13] = 0; pc += 8; continue;
-        case 79: // TEST Ev,Gv x
+        case 63: // TEST Ev,Gv x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); w = i32[slots[pc + 1]]; r = (v & w) | 0; i32[12] = r; i32[13] = 0; pc += 8; continue;
-        case 80: // TEST Ev,Iv x
+        case 64: // TEST Ev,Iv x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); w = slots[pc + 6]; r = (v & w) | 0; i32[12] = r; i32[13] = 0; pc += 8; continue;
-        case 81: // ADD Eb,Gb r
+        case 65: // ADD Eb,Gb r
           o = slots[pc + 2]; v = u8[o]; w = u8[slots[pc + 1]]; r = v + w; i32[12] = (r << 24) >> 24; x = ((v & w) | ((v | w) & ~r)); i32[13] = ((x << 24) & 0xc0000000) | (x & 8); u8[o] = r; pc += 8; continue;
-        case 82: // ADD Eb,Ib r
+        case 66: // ADD Eb,Ib r
           o = slots[pc + 2]; v = u8[o]; w = slots[pc + 6]; r = v + w; i32[12] = (r << 24) >> 24; x = ((v & w) | ((v | w) & ~r)); i32[13] = ((x << 24) & 0xc0000000) | (x & 8); u8[o] = r; pc += 8; continue;
-        case 83: // ADD Gb,Eb m
-          a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff000) ? u8[a + i32[e + 3]] : readLinear8(cpu, a, user); o = slots[pc + 1]; v = u8[o]; r = v + w; i32[12] = (r << 24) >> 24; x = ((v & w) | ((v | w) & ~r)); i32[13] = ((x << 24) & 0xc0000000) | (x & 8); u8[o] = r; pc += 8; continue;
-        case 84: // ADD Eb,Ib m
+        case 67: // ADD Eb,Ib m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; w = slots[pc + 6]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff000)) { o = a + i32[e + 3]; v = u8[o]; } else { o = -1; v = readForWrite8(cpu, a, user); }
           r = v + w; if (o >= 0) u8[o] = r; else writeLinear8(cpu, a, r, user);
           i32[12] = (r << 24) >> 24; x = ((v & w) | ((v | w) & ~r)); i32[13] = ((x << 24) & 0xc0000000) | (x & 8); pc += 8; continue;
-        case 85: // ADD Gb,Eb x
-          x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff000) ? u8[a + i32[e + 3]] : readLinear8(cpu, a, user); o = slots[pc + 1]; v = u8[o]; r = v + w; i32[12] = (r << 24) >> 24; x = ((v & w) | ((v | w) & ~r)); i32[13] = ((x << 24) & 0xc0000000) | (x & 8); u8[o] = r; pc += 8; continue;
-        case 86: // ADD Eb,Ib x
+        case 68: // ADD Eb,Ib x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; w = slots[pc + 6]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff000)) { o = a + i32[e + 3]; v = u8[o]; } else { o = -1; v = readForWrite8(cpu, a, user); }
           r = v + w; if (o >= 0) u8[o] = r; else writeLinear8(cpu, a, r, user);
           i32[12] = (r << 24) >> 24; x = ((v & w) | ((v | w) & ~r)); i32[13] = ((x << 24) & 0xc0000000) | (x & 8); pc += 8; continue;
-        case 87: // OR Eb,Gb r
+        case 69: // OR Eb,Gb r
           o = slots[pc + 2]; v = u8[o]; w = u8[slots[pc + 1]]; r = v | w; i32[12] = (r << 24) >> 24; i32[13] = 0; u8[o] = r; pc += 8; continue;
-        case 88: // OR Eb,Ib r
+        case 70: // OR Eb,Ib r
           o = slots[pc + 2]; v = u8[o]; w = slots[pc + 6]; r = v | w; i32[12] = (r << 24) >> 24; i32[13] = 0; u8[o] = r; pc += 8; continue;
-        case 89: // OR Gb,Eb m
+        case 71: // OR Gb,Eb m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff000) ? u8[a + i32[e + 3]] : readLinear8(cpu, a, user); o = slots[pc + 1]; v = u8[o]; r = v | w; i32[12] = (r << 24) >> 24; i32[13] = 0; u8[o] = r; pc += 8; continue;
-        case 90: // OR Eb,Ib m
+        case 72: // OR Eb,Ib m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; w = slots[pc + 6]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff000)) { o = a + i32[e + 3]; v = u8[o]; } else { o = -1; v = readForWrite8(cpu, a, user); }
           r = v | w; if (o >= 0) u8[o] = r; else writeLinear8(cpu, a, r, user);
           i32[12] = (r << 24) >> 24; i32[13] = 0; pc += 8; continue;
-        case 91: // OR Gb,Eb x
+        case 73: // OR Gb,Eb x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff000) ? u8[a + i32[e + 3]] : readLinear8(cpu, a, user); o = slots[pc + 1]; v = u8[o]; r = v | w; i32[12] = (r << 24) >> 24; i32[13] = 0; u8[o] = r; pc += 8; continue;
-        case 92: // OR Eb,Ib x
+        case 74: // OR Eb,Ib x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; w = slots[pc + 6]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff000)) { o = a + i32[e + 3]; v = u8[o]; } else { o = -1; v = readForWrite8(cpu, a, user); }
           r = v | w; if (o >= 0) u8[o] = r; else writeLinear8(cpu, a, r, user);
           i32[12] = (r << 24) >> 24; i32[13] = 0; pc += 8; continue;
-        case 93: // AND Eb,Gb r
+        case 75: // AND Eb,Gb r
           o = slots[pc + 2]; v = u8[o]; w = u8[slots[pc + 1]]; r = v & w; i32[12] = (r << 24) >> 24; i32[13] = 0; u8[o] = r; pc += 8; continue;
-        case 94: // AND Eb,Ib r
+        case 76: // AND Eb,Ib r
           o = slots[pc + 2]; v = u8[o]; w = slots[pc + 6]; r = v & w; i32[12] = (r << 24) >> 24; i32[13] = 0; u8[o] = r; pc += 8; continue;
-        case 95: // AND Gb,Eb m
-          a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff000) ? u8[a + i32[e + 3]] : readLinear8(cpu, a, user); o = slots[pc + 1]; v = u8[o]; r = v & w; i32[12] = (r << 24) >> 24; i32[13] = 0; u8[o] = r; pc += 8; continue;
-        case 96: // AND Eb,Ib m
+        case 77: // AND Eb,Ib m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; w = slots[pc + 6]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff000)) { o = a + i32[e + 3]; v = u8[o]; } else { o = -1; v = readForWrite8(cpu, a, user); }
           r = v & w; if (o >= 0) u8[o] = r; else writeLinear8(cpu, a, r, user);
           i32[12] = (r << 24) >> 24; i32[13] = 0; pc += 8; continue;
-        case 97: // AND Gb,Eb x
-          x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff000) ? u8[a + i32[e + 3]] : readLinear8(cpu, a, user); o = slots[pc + 1]; v = u8[o]; r = v & w; i32[12] = (r << 24) >> 24; i32[13] = 0; u8[o] = r; pc += 8; continue;
-        case 98: // AND Eb,Ib x
+        case 78: // AND Eb,Ib x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; w = slots[pc + 6]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff000)) { o = a + i32[e + 3]; v = u8[o]; } else { o = -1; v = readForWrite8(cpu, a, user); }
           r = v & w; if (o >= 0) u8[o] = r; else writeLinear8(cpu, a, r, user);
           i32[12] = (r << 24) >> 24; i32[13] = 0; pc += 8; continue;
-        case 99: // SUB Eb,Gb r
+        case 79: // SUB Eb,Gb r
           o = slots[pc + 2]; v = u8[o]; w = u8[slots[pc + 1]]; r = v - w; i32[12] = (r << 24) >> 24; x = ((~v & w) | ((~v | w) & r)); i32[13] = ((x << 24) & 0xc0000000) | (x & 8); u8[o] = r; pc += 8; continue;
-        case 100: // SUB Eb,Ib r
+        case 80: // SUB Eb,Ib r
           o = slots[pc + 2]; v = u8[o]; w = slots[pc + 6]; r = v - w; i32[12] = (r << 24) >> 24; x = ((~v & w) | ((~v | w) & r)); i32[13] = ((x << 24) & 0xc0000000) | (x & 8); u8[o] = r; pc += 8; continue;
-        case 101: // SUB Gb,Eb m
-          a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff000) ? u8[a + i32[e + 3]] : readLinear8(cpu, a, user); o = slots[pc + 1]; v = u8[o]; r = v - w; i32[12] = (r << 24) >> 24; x = ((~v & w) | ((~v | w) & r)); i32[13] = ((x << 24) & 0xc0000000) | (x & 8); u8[o] = r; pc += 8; continue;
-        case 102: // SUB Eb,Ib m
+        case 81: // SUB Eb,Ib m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; w = slots[pc + 6]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff000)) { o = a + i32[e + 3]; v = u8[o]; } else { o = -1; v = readForWrite8(cpu, a, user); }
           r = v - w; if (o >= 0) u8[o] = r; else writeLinear8(cpu, a, r, user);
           i32[12] = (r << 24) >> 24; x = ((~v & w) | ((~v | w) & r)); i32[13] = ((x << 24) & 0xc0000000) | (x & 8); pc += 8; continue;
-        case 103: // SUB Gb,Eb x
-          x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff000) ? u8[a + i32[e + 3]] : readLinear8(cpu, a, user); o = slots[pc + 1]; v = u8[o]; r = v - w; i32[12] = (r << 24) >> 24; x = ((~v & w) | ((~v | w) & r)); i32[13] = ((x << 24) & 0xc0000000) | (x & 8); u8[o] = r; pc += 8; continue;
-        case 104: // SUB Eb,Ib x
+        case 82: // SUB Eb,Ib x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; w = slots[pc + 6]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff000)) { o = a + i32[e + 3]; v = u8[o]; } else { o = -1; v = readForWrite8(cpu, a, user); }
           r = v - w; if (o >= 0) u8[o] = r; else writeLinear8(cpu, a, r, user);
           i32[12] = (r << 24) >> 24; x = ((~v & w) | ((~v | w) & r)); i32[13] = ((x << 24) & 0xc0000000) | (x & 8); pc += 8; continue;
-        case 105: // XOR Eb,Gb r
+        case 83: // XOR Eb,Gb r
           o = slots[pc + 2]; v = u8[o]; w = u8[slots[pc + 1]]; r = v ^ w; i32[12] = (r << 24) >> 24; i32[13] = 0; u8[o] = r; pc += 8; continue;
-        case 106: // XOR Eb,Ib r
+        case 84: // XOR Eb,Ib r
           o = slots[pc + 2]; v = u8[o]; w = slots[pc + 6]; r = v ^ w; i32[12] = (r << 24) >> 24; i32[13] = 0; u8[o] = r; pc += 8; continue;
-        case 107: // XOR Gb,Eb m
-          a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff000) ? u8[a + i32[e + 3]] : readLinear8(cpu, a, user); o = slots[pc + 1]; v = u8[o]; r = v ^ w; i32[12] = (r << 24) >> 24; i32[13] = 0; u8[o] = r; pc += 8; continue;
-        case 108: // XOR Eb,Ib m
+        case 85: // XOR Eb,Ib m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; w = slots[pc + 6]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff000)) { o = a + i32[e + 3]; v = u8[o]; } else { o = -1; v = readForWrite8(cpu, a, user); }
           r = v ^ w; if (o >= 0) u8[o] = r; else writeLinear8(cpu, a, r, user);
           i32[12] = (r << 24) >> 24; i32[13] = 0; pc += 8; continue;
-        case 109: // XOR Gb,Eb x
-          x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff000) ? u8[a + i32[e + 3]] : readLinear8(cpu, a, user); o = slots[pc + 1]; v = u8[o]; r = v ^ w; i32[12] = (r << 24) >> 24; i32[13] = 0; u8[o] = r; pc += 8; continue;
-        case 110: // XOR Eb,Ib x
+        case 86: // XOR Eb,Ib x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; w = slots[pc + 6]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff000)) { o = a + i32[e + 3]; v = u8[o]; } else { o = -1; v = readForWrite8(cpu, a, user); }
           r = v ^ w; if (o >= 0) u8[o] = r; else writeLinear8(cpu, a, r, user);
           i32[12] = (r << 24) >> 24; i32[13] = 0; pc += 8; continue;
-        case 111: // CMP Eb,Gb r
+        case 87: // CMP Eb,Gb r
           o = slots[pc + 2]; v = u8[o]; w = u8[slots[pc + 1]]; r = v - w; i32[12] = (r << 24) >> 24; x = ((~v & w) | ((~v | w) & r)); i32[13] = ((x << 24) & 0xc0000000) | (x & 8);  pc += 8; continue;
-        case 112: // CMP Eb,Ib r
+        case 88: // CMP Eb,Ib r
           o = slots[pc + 2]; v = u8[o]; w = slots[pc + 6]; r = v - w; i32[12] = (r << 24) >> 24; x = ((~v & w) | ((~v | w) & r)); i32[13] = ((x << 24) & 0xc0000000) | (x & 8);  pc += 8; continue;
-        case 113: // CMP Gb,Eb m
+        case 89: // CMP Gb,Eb m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff000) ? u8[a + i32[e + 3]] : readLinear8(cpu, a, user); o = slots[pc + 1]; v = u8[o]; r = v - w; i32[12] = (r << 24) >> 24; x = ((~v & w) | ((~v | w) & r)); i32[13] = ((x << 24) & 0xc0000000) | (x & 8);  pc += 8; continue;
-        case 114: // CMP Eb,Ib m
+        case 90: // CMP Eb,Ib m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff000) ? u8[a + i32[e + 3]] : readLinear8(cpu, a, user); w = slots[pc + 6]; r = v - w; i32[12] = (r << 24) >> 24; x = ((~v & w) | ((~v | w) & r)); i32[13] = ((x << 24) & 0xc0000000) | (x & 8); pc += 8; continue;
-        case 115: // CMP Eb,Gb m
+        case 91: // CMP Eb,Gb m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff000) ? u8[a + i32[e + 3]] : readLinear8(cpu, a, user); w = u8[slots[pc + 1]]; r = v - w; i32[12] = (r << 24) >> 24; x = ((~v & w) | ((~v | w) & r)); i32[13] = ((x << 24) & 0xc0000000) | (x & 8); pc += 8; continue;
-        case 116: // CMP Gb,Eb x
+        case 92: // CMP Gb,Eb x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff000) ? u8[a + i32[e + 3]] : readLinear8(cpu, a, user); o = slots[pc + 1]; v = u8[o]; r = v - w; i32[12] = (r << 24) >> 24; x = ((~v & w) | ((~v | w) & r)); i32[13] = ((x << 24) & 0xc0000000) | (x & 8);  pc += 8; continue;
-        case 117: // CMP Eb,Ib x
+        case 93: // CMP Eb,Ib x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff000) ? u8[a + i32[e + 3]] : readLinear8(cpu, a, user); w = slots[pc + 6]; r = v - w; i32[12] = (r << 24) >> 24; x = ((~v & w) | ((~v | w) & r)); i32[13] = ((x << 24) & 0xc0000000) | (x & 8); pc += 8; continue;
-        case 118: // CMP Eb,Gb x
+        case 94: // CMP Eb,Gb x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff000) ? u8[a + i32[e + 3]] : readLinear8(cpu, a, user); w = u8[slots[pc + 1]]; r = v - w; i32[12] = (r << 24) >> 24; x = ((~v & w) | ((~v | w) & r)); i32[13] = ((x << 24) & 0xc0000000) | (x & 8); pc += 8; continue;
-        case 119: // TEST Eb,Gb r
+        case 95: // TEST Eb,Gb r
           o = slots[pc + 2]; v = u8[o]; w = u8[slots[pc + 1]]; r = v & w; i32[12] = (r << 24) >> 24; i32[13] = 0;  pc += 8; continue;
-        case 120: // TEST Eb,Ib r
+        case 96: // TEST Eb,Ib r
           o = slots[pc + 2]; v = u8[o]; w = slots[pc + 6]; r = v & w; i32[12] = (r << 24) >> 24; i32[13] = 0;  pc += 8; continue;
-        case 121: // TEST Eb,Ib m
+        case 97: // TEST Eb,Ib m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff000) ? u8[a + i32[e + 3]] : readLinear8(cpu, a, user); w = slots[pc + 6]; r = v & w; i32[12] = (r << 24) >> 24; i32[13] = 0; pc += 8; continue;
-        case 122: // TEST Eb,Gb m
+        case 98: // TEST Eb,Gb m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff000) ? u8[a + i32[e + 3]] : readLinear8(cpu, a, user); w = u8[slots[pc + 1]]; r = v & w; i32[12] = (r << 24) >> 24; i32[13] = 0; pc += 8; continue;
-        case 123: // TEST Eb,Ib x
+        case 99: // TEST Eb,Ib x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff000) ? u8[a + i32[e + 3]] : readLinear8(cpu, a, user); w = slots[pc + 6]; r = v & w; i32[12] = (r << 24) >> 24; i32[13] = 0; pc += 8; continue;
-        case 124: // TEST Eb,Gb x
+        case 100: // TEST Eb,Gb x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff000) ? u8[a + i32[e + 3]] : readLinear8(cpu, a, user); w = u8[slots[pc + 1]]; r = v & w; i32[12] = (r << 24) >> 24; i32[13] = 0; pc += 8; continue;
-        case 125: // INC Ev r
+        case 101: // INC Ev r
           o = slots[pc + 2]; v = i32[o]; r = (v + 1) | 0; x = i32[13] >>> 31; i32[12] = r; i32[13] = (x << 31) | ((r === -0x80000000 ? x ^ 1 : x) << 30) | (((v ^ r) & 0x10) >> 1); i32[o] = r; pc += 8; continue;
-        case 126: // INC Ev m
+        case 102: // INC Ev m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
           r = (v + 1) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
           x = i32[13] >>> 31; i32[12] = r; i32[13] = (x << 31) | ((r === -0x80000000 ? x ^ 1 : x) << 30) | (((v ^ r) & 0x10) >> 1); pc += 8; continue;
-        case 127: // INC Ev x
+        case 103: // INC Ev x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
           r = (v + 1) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
           x = i32[13] >>> 31; i32[12] = r; i32[13] = (x << 31) | ((r === -0x80000000 ? x ^ 1 : x) << 30) | (((v ^ r) & 0x10) >> 1); pc += 8; continue;
-        case 128: // DEC Ev r
+        case 104: // DEC Ev r
           o = slots[pc + 2]; v = i32[o]; r = (v - 1) | 0; x = i32[13] >>> 31; i32[12] = r; i32[13] = (x << 31) | ((r === 0x7fffffff ? x ^ 1 : x) << 30) | (((v ^ r) & 0x10) >> 1); i32[o] = r; pc += 8; continue;
-        case 129: // DEC Ev m
+        case 105: // DEC Ev m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
           r = (v - 1) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
           x = i32[13] >>> 31; i32[12] = r; i32[13] = (x << 31) | ((r === 0x7fffffff ? x ^ 1 : x) << 30) | (((v ^ r) & 0x10) >> 1); pc += 8; continue;
-        case 130: // DEC Ev x
+        case 106: // DEC Ev x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) { o = (a + i32[e + 3]) >> 2; v = i32[o]; } else { o = -1; v = readForWrite32(cpu, a, user); }
           r = (v - 1) | 0; if (o >= 0) i32[o] = r; else writeSlow32(cpu, a, r, user);
           x = i32[13] >>> 31; i32[12] = r; i32[13] = (x << 31) | ((r === 0x7fffffff ? x ^ 1 : x) << 30) | (((v ^ r) & 0x10) >> 1); pc += 8; continue;
-        case 131: // NEG Ev r
+        case 107: // NEG Ev r
           o = slots[pc + 2]; w = i32[o]; v = 0; r = -w | 0; i32[12] = r; i32[13] = ((~v & w) | ((~v | w) & r)) & 0xc0000008; i32[o] = r; pc += 8; continue;
-        case 132: // NOT Ev r
+        case 108: // NOT Ev r
           o = slots[pc + 2]; i32[o] = ~i32[o]; pc += 8; continue;
-        case 133: // SHL Ev,Ib r, SHL Ev,1 r
+        case 109: // SHL Ev,Ib r, SHL Ev,1 r
           w = slots[pc + 6] & 31; if (w !== 0) { o = slots[pc + 2]; v = i32[o]; r = v << w; i32[12] = r; i32[13] = ((v >>> (32 - w)) << 31) | ((r >>> 1) & 0x40000000); i32[o] = r; } pc += 8; continue;
-        case 134: // SHR Ev,Ib r, SHR Ev,1 r
+        case 110: // SHR Ev,Ib r, SHR Ev,1 r
           w = slots[pc + 6] & 31; if (w !== 0) { o = slots[pc + 2]; v = i32[o]; r = (v >>> w) | 0; x = v >>> (w - 1); i32[12] = r; i32[13] = (x << 31) | (((x ^ (v >>> 31)) & 1) << 30); i32[o] = r; } pc += 8; continue;
-        case 135: // SAR Ev,Ib r, SAR Ev,1 r
+        case 111: // SAR Ev,Ib r, SAR Ev,1 r
           w = slots[pc + 6] & 31; if (w !== 0) { o = slots[pc + 2]; v = i32[o]; r = v >> w; x = (v >> (w - 1)) & 1; i32[12] = r; i32[13] = (x << 31) | (x << 30); i32[o] = r; } pc += 8; continue;
-        case 136: // ROL Ev,Ib r, ROL Ev,1 r
+        case 112: // ROL Ev,Ib r, ROL Ev,1 r
           w = slots[pc + 6] & 31; if (w !== 0) { o = slots[pc + 2]; v = i32[o]; r = (v << w) | (v >>> (32 - w)); i32[13] = (i32[13] & 0x3fffffff) | (r << 31) | ((r >>> 1) & 0x40000000); i32[o] = r; } pc += 8; continue;
-        case 137: // ROR Ev,Ib r, ROR Ev,1 r
+        case 113: // ROR Ev,Ib r, ROR Ev,1 r
           w = slots[pc + 6] & 31; if (w !== 0) { o = slots[pc + 2]; v = i32[o]; r = (v >>> w) | (v << (32 - w)); i32[13] = (i32[13] & 0x3fffffff) | (r & 0xc0000000); i32[o] = r; } pc += 8; continue;
-        case 138: // SHL Ev,CL r
+        case 114: // SHL Ev,CL r
           w = u8[4] & 31; if (w !== 0) { o = slots[pc + 2]; v = i32[o]; r = v << w; i32[12] = r; i32[13] = ((v >>> (32 - w)) << 31) | ((r >>> 1) & 0x40000000); i32[o] = r; } pc += 8; continue;
-        case 139: // SHR Ev,CL r
+        case 115: // SHR Ev,CL r
           w = u8[4] & 31; if (w !== 0) { o = slots[pc + 2]; v = i32[o]; r = (v >>> w) | 0; x = v >>> (w - 1); i32[12] = r; i32[13] = (x << 31) | (((x ^ (v >>> 31)) & 1) << 30); i32[o] = r; } pc += 8; continue;
-        case 140: // SAR Ev,CL r
+        case 116: // SAR Ev,CL r
           w = u8[4] & 31; if (w !== 0) { o = slots[pc + 2]; v = i32[o]; r = v >> w; x = (v >> (w - 1)) & 1; i32[12] = r; i32[13] = (x << 31) | (x << 30); i32[o] = r; } pc += 8; continue;
-        case 141: // ROL Ev,CL r
+        case 117: // ROL Ev,CL r
           w = u8[4] & 31; if (w !== 0) { o = slots[pc + 2]; v = i32[o]; r = (v << w) | (v >>> (32 - w)); i32[13] = (i32[13] & 0x3fffffff) | (r << 31) | ((r >>> 1) & 0x40000000); i32[o] = r; } pc += 8; continue;
-        case 142: // ROR Ev,CL r
+        case 118: // ROR Ev,CL r
           w = u8[4] & 31; if (w !== 0) { o = slots[pc + 2]; v = i32[o]; r = (v >>> w) | (v << (32 - w)); i32[13] = (i32[13] & 0x3fffffff) | (r & 0xc0000000); i32[o] = r; } pc += 8; continue;
-        case 143: // IMUL Gv,Ev r
+        case 119: // IMUL Gv,Ev r
           v = i32[slots[pc + 1]]; w = i32[slots[pc + 2]]; r = imul(v, w); i32[12] = r; i32[13] = v * w === r ? 0 : -0x80000000; i32[slots[pc + 1]] = r; pc += 8; continue;
-        case 144: // IMUL Gv,Ev,Iv r
+        case 120: // IMUL Gv,Ev,Iv r
           v = i32[slots[pc + 2]]; w = slots[pc + 6]; r = imul(v, w); i32[12] = r; i32[13] = v * w === r ? 0 : -0x80000000; i32[slots[pc + 1]] = r; pc += 8; continue;
-        case 145: // IMUL Gv,Ev m
+        case 121: // IMUL Gv,Ev m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); v = i32[slots[pc + 1]]; r = imul(v, w); i32[12] = r; i32[13] = v * w === r ? 0 : -0x80000000; i32[slots[pc + 1]] = r; pc += 8; continue;
-        case 146: // IMUL Gv,Ev x
+        case 122: // IMUL Gv,Ev x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); v = i32[slots[pc + 1]]; r = imul(v, w); i32[12] = r; i32[13] = v * w === r ? 0 : -0x80000000; i32[slots[pc + 1]] = r; pc += 8; continue;
-        case 147: // IMUL Gv,Ev,Iv m
+        case 123: // IMUL Gv,Ev,Iv m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); w = slots[pc + 6]; r = imul(v, w); i32[12] = r; i32[13] = v * w === r ? 0 : -0x80000000; i32[slots[pc + 1]] = r; pc += 8; continue;
-        case 148: // MOV Ev,Gv r
+        case 124: // MOV Ev,Gv r
           i32[slots[pc + 2]] = i32[slots[pc + 1]]; pc += 8; continue;
-        case 149: // MOV Gv,Ev r
-          i32[slots[pc + 1]] = i32[slots[pc + 2]]; pc += 8; continue;
-        case 150: // MOV Ev,Iv r
+        case 125: // MOV Ev,Iv r
           i32[slots[pc + 2]] = slots[pc + 6]; pc += 8; continue;
-        case 151: // MOV Eb,Gb r
+        case 126: // MOV Eb,Gb r
           u8[slots[pc + 2]] = u8[slots[pc + 1]]; pc += 8; continue;
-        case 152: // MOV Gb,Eb r
-          u8[slots[pc + 1]] = u8[slots[pc + 2]]; pc += 8; continue;
-        case 153: // MOV Eb,Ib r
+        case 127: // MOV Eb,Ib r
           u8[slots[pc + 2]] = slots[pc + 6]; pc += 8; continue;
-        case 154: // MOV Gv,Ev m
+        case 128: // MOV Gv,Ev m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); i32[slots[pc + 1]] = v; pc += 8; continue;
-        case 155: // MOV Ev,Gv m
+        case 129: // MOV Ev,Gv m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; v = i32[slots[pc + 1]]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) i32[(a + i32[e + 3]) >> 2] = v; else writeSlow32(cpu, a, v, user); pc += 8; continue;
-        case 156: // MOV Ev,Iv m
+        case 130: // MOV Ev,Iv m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; v = slots[pc + 6]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) i32[(a + i32[e + 3]) >> 2] = v; else writeSlow32(cpu, a, v, user); pc += 8; continue;
-        case 157: // MOV Gb,Eb m
+        case 131: // MOV Gb,Eb m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff000) ? u8[a + i32[e + 3]] : readLinear8(cpu, a, user); u8[slots[pc + 1]] = v; pc += 8; continue;
-        case 158: // MOV Eb,Gb m
+        case 132: // MOV Eb,Gb m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; v = u8[slots[pc + 1]]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff000)) u8[a + i32[e + 3]] = v; else writeLinear8(cpu, a, v, user); pc += 8; continue;
-        case 159: // MOV Eb,Ib m
+        case 133: // MOV Eb,Ib m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; v = slots[pc + 6]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff000)) u8[a + i32[e + 3]] = v; else writeLinear8(cpu, a, v, user); pc += 8; continue;
-        case 160: // LEA Gv,M m
+        case 134: // LEA Gv,M m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; i32[slots[pc + 1]] = a; pc += 8; continue;
-        case 161: // MOVZX Gv,Eb m
+        case 135: // MOVZX Gv,Eb m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff000) ? u8[a + i32[e + 3]] : readLinear8(cpu, a, user); i32[slots[pc + 1]] = v; pc += 8; continue;
-        case 162: // MOVSX Gv,Eb m
+        case 136: // MOVSX Gv,Eb m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff000) ? u8[a + i32[e + 3]] : readLinear8(cpu, a, user); i32[slots[pc + 1]] = (v << 24) >> 24; pc += 8; continue;
-        case 163: // MOVZX Gv,Ew m
+        case 137: // MOVZX Gv,Ew m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff001) ? u16[(a + i32[e + 3]) >> 1] : readLinear16(cpu, a, user); i32[slots[pc + 1]] = v; pc += 8; continue;
-        case 164: // MOVSX Gv,Ew m
+        case 138: // MOVSX Gv,Ew m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff001) ? u16[(a + i32[e + 3]) >> 1] : readLinear16(cpu, a, user); i32[slots[pc + 1]] = (v << 16) >> 16; pc += 8; continue;
-        case 165: // MOV Gv,Ev x
+        case 139: // MOV Gv,Ev x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); i32[slots[pc + 1]] = v; pc += 8; continue;
-        case 166: // MOV Ev,Gv x
+        case 140: // MOV Ev,Gv x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; v = i32[slots[pc + 1]]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) i32[(a + i32[e + 3]) >> 2] = v; else writeSlow32(cpu, a, v, user); pc += 8; continue;
-        case 167: // MOV Ev,Iv x
+        case 141: // MOV Ev,Iv x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; v = slots[pc + 6]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) i32[(a + i32[e + 3]) >> 2] = v; else writeSlow32(cpu, a, v, user); pc += 8; continue;
-        case 168: // MOV Gb,Eb x
+        case 142: // MOV Gb,Eb x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff000) ? u8[a + i32[e + 3]] : readLinear8(cpu, a, user); u8[slots[pc + 1]] = v; pc += 8; continue;
-        case 169: // MOV Eb,Gb x
+        case 143: // MOV Eb,Gb x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; v = u8[slots[pc + 1]]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff000)) u8[a + i32[e + 3]] = v; else writeLinear8(cpu, a, v, user); pc += 8; continue;
-        case 170: // MOV Eb,Ib x
+        case 144: // MOV Eb,Ib x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; v = slots[pc + 6]; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff000)) u8[a + i32[e + 3]] = v; else writeLinear8(cpu, a, v, user); pc += 8; continue;
-        case 171: // LEA Gv,M x
+        case 145: // LEA Gv,M x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; i32[slots[pc + 1]] = a; pc += 8; continue;
-        case 172: // MOVZX Gv,Eb x
+        case 146: // MOVZX Gv,Eb x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff000) ? u8[a + i32[e + 3]] : readLinear8(cpu, a, user); i32[slots[pc + 1]] = v; pc += 8; continue;
-        case 173: // MOVSX Gv,Eb x
+        case 147: // MOVSX Gv,Eb x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff000) ? u8[a + i32[e + 3]] : readLinear8(cpu, a, user); i32[slots[pc + 1]] = (v << 24) >> 24; pc += 8; continue;
-        case 174: // MOVZX Gv,Ew x
+        case 148: // MOVZX Gv,Ew x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff001) ? u16[(a + i32[e + 3]) >> 1] : readLinear16(cpu, a, user); i32[slots[pc + 1]] = v; pc += 8; continue;
-        case 175: // MOVSX Gv,Ew x
+        case 149: // MOVSX Gv,Ew x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff001) ? u16[(a + i32[e + 3]) >> 1] : readLinear16(cpu, a, user); i32[slots[pc + 1]] = (v << 16) >> 16; pc += 8; continue;
-        case 176: // MOVZX Gv,Eb r
+        case 150: // MOVZX Gv,Eb r
           i32[slots[pc + 1]] = u8[slots[pc + 2]]; pc += 8; continue;
-        case 177: // MOVSX Gv,Eb r
+        case 151: // MOVSX Gv,Eb r
           i32[slots[pc + 1]] = (u8[slots[pc + 2]] << 24) >> 24; pc += 8; continue;
-        case 178: // MOVZX Gv,Ew r
+        case 152: // MOVZX Gv,Ew r
           i32[slots[pc + 1]] = i32[slots[pc + 2]] & 0xffff; pc += 8; continue;
-        case 179: // MOVSX Gv,Ew r
+        case 153: // MOVSX Gv,Ew r
           i32[slots[pc + 1]] = (i32[slots[pc + 2]] << 16) >> 16; pc += 8; continue;
-        case 180: // XCHG Ev,Gv r
+        case 154: // XCHG Ev,Gv r
           v = i32[slots[pc + 2]]; i32[slots[pc + 2]] = i32[slots[pc + 1]]; i32[slots[pc + 1]] = v; pc += 8; continue;
-        case 181: // CWD v r
+        case 155: // CWD v r
           i32[2] = i32[0] >> 31; pc += 8; continue;
-        case 182: // CBW v r
+        case 156: // CBW v r
           i32[0] = (i32[0] << 16) >> 16; pc += 8; continue;
-        case 183: // NOP r, NOP Ev r, NOP Ev m, NOP Ev x
+        case 157: // NOP r, NOP Ev r, NOP Ev m, NOP Ev x
           pc += 8; continue;
-        case 184: // PUSH Ev r
+        case 158: // PUSH Ev r
           v = i32[slots[pc + 2]]; a = (i32[4] - 4) | 0; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) i32[(a + i32[e + 3]) >> 2] = v; else writeSlow32(cpu, a, v, user); i32[4] = a; pc += 8; continue;
-        case 185: // PUSH Iv r
+        case 159: // PUSH Iv r
           v = slots[pc + 6]; a = (i32[4] - 4) | 0; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) i32[(a + i32[e + 3]) >> 2] = v; else writeSlow32(cpu, a, v, user); i32[4] = a; pc += 8; continue;
-        case 186: // PUSH Ev m
+        case 160: // PUSH Ev m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); v = w; a = (i32[4] - 4) | 0; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) i32[(a + i32[e + 3]) >> 2] = v; else writeSlow32(cpu, a, v, user); i32[4] = a; pc += 8; continue;
-        case 187: // PUSH Ev x
+        case 161: // PUSH Ev x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); v = w; a = (i32[4] - 4) | 0; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) i32[(a + i32[e + 3]) >> 2] = v; else writeSlow32(cpu, a, v, user); i32[4] = a; pc += 8; continue;
-        case 188: // POP Ev r
+        case 162: // POP Ev r
           a = i32[4]; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); i32[4] = a + 4; i32[slots[pc + 2]] = v; pc += 8; continue;
-        case 189: // LEAVE v r
+        case 163: // LEAVE v r
           a = i32[5]; e = tlb + ((a >>> 10) & 0x3ffc); v = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); i32[4] = a + 4; i32[5] = v; pc += 8; continue;
-        case 190: // JO Jb r, JO Jz r
+        case 164: // JO Jb r, JO Jz r
           v = i32[13]; if ((v ^ (v << 1)) < 0) { remaining += (slots[pc + 7] & 0xff) - 1; t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run; } pc += 8; continue;
-        case 191: // JNO Jb r, JNO Jz r
+        case 165: // JNO Jb r, JNO Jz r
           v = i32[13]; if ((v ^ (v << 1)) >= 0) { remaining += (slots[pc + 7] & 0xff) - 1; t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run; } pc += 8; continue;
-        case 192: // JB Jb r, JB Jz r
+        case 166: // JB Jb r, JB Jz r
           if (i32[13] < 0) { remaining += (slots[pc + 7] & 0xff) - 1; t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run; } pc += 8; continue;
-        case 193: // JAE Jb r, JAE Jz r
+        case 167: // JAE Jb r, JAE Jz r
           if (i32[13] >= 0) { remaining += (slots[pc + 7] & 0xff) - 1; t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run; } pc += 8; continue;
-        case 194: // JE Jb r, JE Jz r
+        case 168: // JE Jb r, JE Jz r
           if (i32[12] === 0) { remaining += (slots[pc + 7] & 0xff) - 1; t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run; } pc += 8; continue;
-        case 195: // JNE Jb r, JNE Jz r
+        case 169: // JNE Jb r, JNE Jz r
           if (i32[12] !== 0) { remaining += (slots[pc + 7] & 0xff) - 1; t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run; } pc += 8; continue;
-        case 196: // JBE Jb r, JBE Jz r
+        case 170: // JBE Jb r, JBE Jz r
           if (i32[13] < 0 || i32[12] === 0) { remaining += (slots[pc + 7] & 0xff) - 1; t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run; } pc += 8; continue;
-        case 197: // JA Jb r, JA Jz r
+        case 171: // JA Jb r, JA Jz r
           if (i32[13] >= 0 && i32[12] !== 0) { remaining += (slots[pc + 7] & 0xff) - 1; t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run; } pc += 8; continue;
-        case 198: // JS Jb r, JS Jz r
+        case 172: // JS Jb r, JS Jz r
           if ((i32[12] ^ (i32[13] << 31)) < 0) { remaining += (slots[pc + 7] & 0xff) - 1; t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run; } pc += 8; continue;
-        case 199: // JNS Jb r, JNS Jz r
+        case 173: // JNS Jb r, JNS Jz r
           if ((i32[12] ^ (i32[13] << 31)) >= 0) { remaining += (slots[pc + 7] & 0xff) - 1; t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run; } pc += 8; continue;
-        case 200: // JP Jb r, JP Jz r
+        case 174: // JP Jb r, JP Jz r
           if (condition(cpu, 10)) { remaining += (slots[pc + 7] & 0xff) - 1; t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run; } pc += 8; continue;
-        case 201: // JNP Jb r, JNP Jz r
+        case 175: // JNP Jb r, JNP Jz r
           if (condition(cpu, 11)) { remaining += (slots[pc + 7] & 0xff) - 1; t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run; } pc += 8; continue;
-        case 202: // JL Jb r, JL Jz r
+        case 176: // JL Jb r, JL Jz r
           v = i32[13]; if ((i32[12] ^ (v << 31) ^ v ^ (v << 1)) < 0) { remaining += (slots[pc + 7] & 0xff) - 1; t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run; } pc += 8; continue;
-        case 203: // JGE Jb r, JGE Jz r
+        case 177: // JGE Jb r, JGE Jz r
           v = i32[13]; if ((i32[12] ^ (v << 31) ^ v ^ (v << 1)) >= 0) { remaining += (slots[pc + 7] & 0xff) - 1; t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run; } pc += 8; continue;
-        case 204: // JLE Jb r, JLE Jz r
+        case 178: // JLE Jb r, JLE Jz r
           v = i32[13]; if (i32[12] === 0 || (i32[12] ^ (v << 31) ^ v ^ (v << 1)) < 0) { remaining += (slots[pc + 7] & 0xff) - 1; t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run; } pc += 8; continue;
-        case 205: // JG Jb r, JG Jz r
+        case 179: // JG Jb r, JG Jz r
           v = i32[13]; if (i32[12] !== 0 && (i32[12] ^ (v << 31) ^ v ^ (v << 1)) >= 0) { remaining += (slots[pc + 7] & 0xff) - 1; t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run; } pc += 8; continue;
-        case 206: // JMP Jb r, JMP Jz r
+        case 180: // JMP Jb r, JMP Jz r
           t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run;
-        case 207: // CALL Jz r
+        case 181: // CALL Jz r
           x = slots[pc + 7]; v = (eipPage + ((x >>> 12) & 0xfff) + ((x >>> 8) & 15)) | 0; a = (i32[4] - 4) | 0; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) i32[(a + i32[e + 3]) >> 2] = v; else writeSlow32(cpu, a, v, user); i32[4] = a; t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run;
-        case 208: // RET v r
+        case 182: // RET v r
           a = i32[4]; e = tlb + ((a >>> 10) & 0x3ffc); eip = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); i32[4] = a + 4; way = 0; break run;
-        case 209: // RET v,Iw r
+        case 183: // RET v,Iw r
           a = i32[4]; e = tlb + ((a >>> 10) & 0x3ffc); eip = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); i32[4] = a + 4 + slots[pc + 6]; way = 0; break run;
-        case 210: // JMP Ev r
+        case 184: // JMP Ev r
           eip = i32[slots[pc + 2]]; way = 0; break run;
-        case 211: // JMP Ev m
+        case 185: // JMP Ev m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); eip = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); way = 0; break run;
-        case 212: // JMP Ev x
+        case 186: // JMP Ev x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); eip = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); way = 0; break run;
-        case 213: // CALL Ev r
+        case 187: // CALL Ev r
           w = i32[slots[pc + 2]]; x = slots[pc + 7]; v = (eipPage + ((x >>> 12) & 0xfff) + ((x >>> 8) & 15)) | 0; a = (i32[4] - 4) | 0; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) i32[(a + i32[e + 3]) >> 2] = v; else writeSlow32(cpu, a, v, user); i32[4] = a; eip = w; way = 0; break run;
-        case 214: // CALL Ev m
+        case 188: // CALL Ev m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); x = slots[pc + 7]; v = (eipPage + ((x >>> 12) & 0xfff) + ((x >>> 8) & 15)) | 0; a = (i32[4] - 4) | 0; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) i32[(a + i32[e + 3]) >> 2] = v; else writeSlow32(cpu, a, v, user); i32[4] = a; eip = w; way = 0; break run;
-        case 215: // CALL Ev x
+        case 189: // CALL Ev x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); x = slots[pc + 7]; v = (eipPage + ((x >>> 12) & 0xfff) + ((x >>> 8) & 15)) | 0; a = (i32[4] - 4) | 0; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) i32[(a + i32[e + 3]) >> 2] = v; else writeSlow32(cpu, a, v, user); i32[4] = a; eip = w; way = 0; break run;
-        case 216: // SETO Eb r …
+        case 190: // SETO Eb r …
           u8[slots[pc + 2]] = condition(cpu, slots[pc + 6]) ? 1 : 0; pc += 8; continue;
-        case 217: // CMOVO Gv,Ev r …
+        case 191: // CMOVO Gv,Ev r …
           if (condition(cpu, slots[pc + 6])) i32[slots[pc + 1]] = i32[slots[pc + 2]]; pc += 8; continue;
         default:
           i32[CURRENT_SLOT] = pc;

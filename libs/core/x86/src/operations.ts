@@ -1,7 +1,7 @@
 import { ALU_INSTRUCTIONS } from './alu-instructions.js';
 import { BIT_INSTRUCTIONS } from './bit-instructions.js';
 import { BRANCH_INSTRUCTIONS } from './branch-instructions.js';
-import { META_LOCK, META_OPERAND16, META_REP, META_REPNE, SLOT_IMMEDIATE } from './slot-layout.js';
+import { META_LOCK, META_OPERAND16, META_REP, META_REPNE, SLOT_A, SLOT_B, SLOT_IMMEDIATE } from './slot-layout.js';
 import { DECODE_ENTRIES, type DecodeEntry } from './decode-table.js';
 import { HOT_FORMS } from './hot-forms.js';
 import type { InstructionFunction, InstructionSet } from './instruction.js';
@@ -58,6 +58,8 @@ interface Operations {
   readonly hotRegister: number;
   readonly hotBase: number;
   readonly hotIndex: number;
+  /** The register form takes A and B exchanged. */
+  readonly exchanged: boolean;
   /** A hot form needs a flat 32-bit stack, or flat code. */
   readonly needs: number;
   /** Hot memory forms that do not access memory (LEA). */
@@ -87,9 +89,11 @@ function operationsOf(entry: DecodeEntry): Operations | null {
   const single = numbers(name, attributes.has('ends'));
   if (single === null) throw new Error(`no instruction function for ${entry.row.code} ${name}`);
   const repeated = attributes.has('string') ? numbers(`REP ${name}`, true) ?? single : single;
+  // Between registers, `G,E` is `E,G` with the two exchanged: one hot form serves both.
+  const exchanged = /^G([bv]),E\1$/.test(entry.shape) ? HOT_FORMS[`${mnemonic} ${entry.shape[3]!}${entry.shape[4]!},${entry.shape[0]!}${entry.shape[1]!} r`] ?? 0 : 0;
   return {
     narrow: single[0], wide: single[1], repeatedNarrow: repeated[0], repeatedWide: repeated[1],
-    hotRegister: HOT_FORMS[`${name} r`] ?? 0, hotBase: HOT_FORMS[`${name} m`] ?? 0, hotIndex: HOT_FORMS[`${name} x`] ?? 0,
+    hotRegister: exchanged === 0 ? HOT_FORMS[`${name} r`] ?? 0 : exchanged, exchanged: exchanged !== 0, hotBase: HOT_FORMS[`${name} m`] ?? 0, hotIndex: HOT_FORMS[`${name} x`] ?? 0,
     needs: (USES_STACK.test(mnemonic) ? MODE_STACK32 | MODE_FLAT_DATA : 0) | (TRANSFERS.test(mnemonic) ? MODE_FLAT_CODE : 0),
     addressOnly: mnemonic === 'LEA',
   };
@@ -120,7 +124,14 @@ export function chooseOperation(
   const exact = (operations.needs & ~mode) === 0 && (operand32 || IS_BYTE[entry.number] === true);
   if (exact && (address32 || inRegister)) {
     if (inRegister || (!entry.modrm && slots[slot + 2]! >= 0)) {
-      if (operations.hotRegister !== 0) return operations.hotRegister;
+      if (operations.hotRegister !== 0) {
+        if (operations.exchanged) {
+          const register = slots[slot + SLOT_A]!;
+          slots[slot + SLOT_A] = slots[slot + SLOT_B]!;
+          slots[slot + SLOT_B] = register;
+        }
+        return operations.hotRegister;
+      }
     } else if (!entry.modrm && slots[slot + 2] === -1 && entry.shape.indexOf('E') < 0) {
       if (operations.hotRegister !== 0) return operations.hotRegister; // no operand in memory at all: branches, RET, PUSH imm
     } else if (operations.addressOnly || ((mode & MODE_FLAT_DATA) !== 0 && (segment === DS || segment === SS || segment === ES))) {
