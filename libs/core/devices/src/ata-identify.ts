@@ -6,7 +6,7 @@ export interface Geometry { readonly cylinders: number; readonly heads: number; 
 const MAX_CYLINDERS = 16_383;
 
 export function geometryOf(sectors: number, heads: number, sectorsPerTrack: number): Geometry {
-  return { cylinders: Math.min(MAX_CYLINDERS, Math.floor(sectors / (heads * sectorsPerTrack))), heads, sectorsPerTrack };
+  return { cylinders: Math.min(MAX_CYLINDERS, Math.max(1, Math.floor(sectors / (heads * sectorsPerTrack)))), heads, sectorsPerTrack };
 }
 
 /** IDENTIFY DEVICE data: 256 words (ATA/ATAPI-6, 8.15, table 26). Text has its bytes swapped within words. */

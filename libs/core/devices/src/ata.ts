@@ -279,11 +279,11 @@ export class AtaDisk implements BusDevice {
   private registersToLba(): number | null {
     const { state } = this;
     if ((state.device & DEVICE_LBA) !== 0) return ((state.device & 0x0f) << 24) | (state.lbaHigh << 16) | (state.lbaMid << 8) | state.lbaLow;
-    const { cylinders, heads, sectorsPerTrack } = this.currentGeometry();
+    const { heads, sectorsPerTrack } = state;
     const cylinder = (state.lbaHigh << 8) | state.lbaMid;
     const head = state.device & 0x0f;
     const sector = state.lbaLow;
-    if (cylinder >= cylinders || head >= heads || sector === 0 || sector > sectorsPerTrack) return null;
+    if (head >= heads || sector === 0 || sector > sectorsPerTrack) return null;
     return (cylinder * heads + head) * sectorsPerTrack + sector - 1;
   }
 
