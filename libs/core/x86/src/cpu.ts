@@ -6,6 +6,8 @@ import type { PortAccess } from './io-instructions.js';
 import { TLB_ENTRIES } from './tlb.js';
 import type { BusAccess, ProcessorEvent, ProcessorExit } from './step.js';
 
+const { ceil } = Math;
+
 /** Where guest RAM begins in the VM's memory; below it lie the processor state and the TLB (state.ts). */
 export const RAM_BASE = 0x40000;
 
@@ -57,7 +59,7 @@ export class Cpu {
   readonly portAccess: PortAccess = { string: false, repeated: false, narrow: false, length: 0, linear: 0 };
 
   constructor(ramBytes: number, monitorBytes: number, readonly features: CpuFeatures = I686_FEATURES) {
-    const pages = Math.ceil((RAM_BASE + ramBytes + monitorBytes) / 65_536);
+    const pages = ceil((RAM_BASE + ramBytes + monitorBytes) / 65_536);
     this.memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
     const { buffer } = this.memory;
     this.i32 = new Int32Array(buffer);

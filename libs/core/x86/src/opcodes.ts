@@ -283,11 +283,11 @@ function parse(line: string): OpcodeRow[] {
   const match = /^(0F)?([0-9A-F]{2})(?:\/(\d)|:([0-9A-F]{2})|(\+r))?$/.exec(code);
   if (match === null) throw new Error(`opcode table: ${line}`);
   const [, escape, byte = '', extension, modrm, inOpcode] = match;
-  const opcode = Number.parseInt(byte, 16) + (escape === undefined ? 0 : 0x100);
+  const opcode = parseInt(byte, 16) + (escape === undefined ? 0 : 0x100);
   const row: OpcodeRow = {
     code, opcode, mnemonic,
-    extension: extension === undefined ? -1 : Number(extension),
-    modrm: modrm === undefined ? -1 : Number.parseInt(modrm, 16),
+    extension: extension === undefined ? -1 : parseInt(extension, 10),
+    modrm: modrm === undefined ? -1 : parseInt(modrm, 16),
     operands: operands === '-' ? [] : operands.split(','),
     attributes: new Set(words.filter((word): word is Attribute => !word.startsWith('needs:'))),
     needs: words.find((word) => word.startsWith('needs:'))?.slice(6) ?? null,
