@@ -1,5 +1,5 @@
 import type { Cpu } from './cpu.js';
-import { CALL_GATE16, CALL_GATE32, Descriptor, SELECTOR_RPL, TASK_GATE, TSS16_AVAILABLE, TSS32_AVAILABLE, errorCodeOf, isNull, markAccessed, readDescriptor } from './descriptor.js';
+import { CALL_GATE16, CALL_GATE32, Descriptor, SELECTOR_RPL, TASK_GATE, TSS16_AVAILABLE, TSS32_AVAILABLE, effectiveLevel, errorCodeOf, isNull, markAccessed, readDescriptor } from './descriptor.js';
 import { GP, NP, SS_FAULT, raise } from './fault.js';
 import { UnsupportedMode, leaveUnsupported } from './intercepts.js';
 import { dropInnerDataSegments, selectorOf, setCodeSegment, setSegment, withinLimit } from './segmentation.js';
@@ -23,7 +23,7 @@ const parameters = new Int32Array(31);
 /** Where a JMP or CALL leads after a call gate has been followed. */
 function followCallGate(cpu: Cpu, selector: number): number {
   const error = errorCodeOf(selector);
-  if (target.dpl < Math.max(cpu.i32[CPL]!, selector & SELECTOR_RPL)) raise(cpu, GP, error);
+  if (target.dpl < effectiveLevel(cpu, selector)) raise(cpu, GP, error);
   if (!target.present) raise(cpu, NP, error);
   const codeSelector = target.gateSelector;
   if (isNull(codeSelector)) raise(cpu, GP, 0);
@@ -45,7 +45,7 @@ function refuseTask(cpu: Cpu, selector: number): never {
   const error = errorCodeOf(selector);
   const { type } = target;
   if (type !== TASK_GATE && type !== TSS16_AVAILABLE && type !== TSS32_AVAILABLE) raise(cpu, GP, error);
-  if (target.dpl < Math.max(cpu.i32[CPL]!, selector & SELECTOR_RPL)) raise(cpu, GP, error);
+  if (target.dpl < effectiveLevel(cpu, selector)) raise(cpu, GP, error);
   if (!target.present) raise(cpu, NP, error);
   leaveUnsupported(cpu, UnsupportedMode.TaskSwitch);
 }

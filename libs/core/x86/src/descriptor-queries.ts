@@ -1,6 +1,5 @@
 import type { Cpu } from './cpu.js';
-import { CALL_GATE16, CALL_GATE32, Descriptor, LDT, SELECTOR_RPL, TASK_GATE, TSS16_AVAILABLE, TSS16_BUSY, TSS32_AVAILABLE, TSS32_BUSY, isNull, readDescriptor } from './descriptor.js';
-import { CPL } from './state.js';
+import { CALL_GATE16, CALL_GATE32, Descriptor, LDT, SELECTOR_RPL, TASK_GATE, TSS16_AVAILABLE, TSS16_BUSY, TSS32_AVAILABLE, TSS32_BUSY, effectiveLevel, isNull, readDescriptor } from './descriptor.js';
 
 /*
  * LAR, LSL, VERR, VERW and ARPL: what software may learn about a descriptor without loading it (SDM Vol. 3A 5.10). They do not
@@ -20,7 +19,7 @@ const LSL_TYPES = bits(TSS16_AVAILABLE, LDT, TSS16_BUSY, TSS32_AVAILABLE, TSS32_
 function visible(cpu: Cpu, selector: number, systemTypes: number): boolean {
   if (isNull(selector) || !readDescriptor(cpu, selector, scratch)) return false;
   if (scratch.system && (systemTypes >>> scratch.type & 1) === 0) return false;
-  return scratch.conforming || scratch.dpl >= Math.max(cpu.i32[CPL]!, selector & SELECTOR_RPL);
+  return scratch.conforming || scratch.dpl >= effectiveLevel(cpu, selector);
 }
 
 /** LAR: the second word of the descriptor masked to its access rights (bits 8–15, 20–23), or `NOT_VISIBLE`. 16-bit forms keep the low half. */

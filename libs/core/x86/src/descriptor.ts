@@ -1,6 +1,8 @@
 import type { Cpu } from './cpu.js';
 import { readTable32, writeTable8 } from './memory.js';
-import { GDTR_BASE, GDTR_LIMIT, GDTR_SPACE, LDTR, LDTR_SPACE, RIGHTS_UNUSABLE, SEGMENTS, SEGMENT_BASE, SEGMENT_LIMIT, SEGMENT_RIGHTS, SEGMENT_WORDS } from './state.js';
+import { CPL, GDTR_BASE, GDTR_LIMIT, GDTR_SPACE, LDTR, LDTR_SPACE, RIGHTS_UNUSABLE, SEGMENTS, SEGMENT_BASE, SEGMENT_LIMIT, SEGMENT_RIGHTS, SEGMENT_WORDS } from './state.js';
+
+const { max } = Math;
 
 /*
  * Segment descriptor (SDM Vol. 3A 3.4.5): two words, little-endian.
@@ -53,6 +55,8 @@ export const SELECTOR_TI = 4;
 export const SELECTOR_INDEX = 0xfff8;
 
 export const isNull = (selector: number): boolean => (selector & 0xfffc) === 0;
+/** Effective privilege of an access by selector: the weaker (numerically greater) of CPL and RPL (SDM Vol. 3A 5.5). */
+export const effectiveLevel = (cpu: Cpu, selector: number): number => max(cpu.i32[CPL]!, selector & SELECTOR_RPL);
 export const errorCodeOf = (selector: number): number => selector & 0xfffc;
 
 /** One descriptor as read from its table. Objects are made once and read into, since far transfers must not allocate. */

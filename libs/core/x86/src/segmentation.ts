@@ -1,5 +1,5 @@
 import type { Cpu } from './cpu.js';
-import { Descriptor, RIGHTS_BIG, RIGHTS_S, SELECTOR_RPL, TYPE_CODE, TYPE_CONFORMING, TYPE_EXPAND_DOWN, errorCodeOf, isNull, markAccessed, readDescriptor } from './descriptor.js';
+import { Descriptor, RIGHTS_BIG, RIGHTS_S, SELECTOR_RPL, TYPE_CODE, TYPE_CONFORMING, TYPE_EXPAND_DOWN, effectiveLevel, errorCodeOf, isNull, markAccessed, readDescriptor } from './descriptor.js';
 import { GP, NP, SS_FAULT, raise } from './fault.js';
 import { modeChanged } from './slots.js';
 import { CPL, CS, DS, ES, FS, GS, RIGHTS_UNUSABLE, SEGMENTS, SEGMENT_BASE, SEGMENT_LIMIT, SEGMENT_RIGHTS, SEGMENT_SELECTOR, SEGMENT_WORDS, SS } from './state.js';
@@ -54,7 +54,7 @@ function loadDataSegment(cpu: Cpu, segment: number, selector: number): void {
   if (isNull(selector)) return setNullSegment(cpu, segment, selector);
   const error = errorCodeOf(selector);
   if (!readDescriptor(cpu, selector, scratch) || !scratch.readable) raise(cpu, GP, error);
-  if (!scratch.conforming && scratch.dpl < Math.max(cpu.i32[CPL]!, selector & SELECTOR_RPL)) raise(cpu, GP, error);
+  if (!scratch.conforming && scratch.dpl < effectiveLevel(cpu, selector)) raise(cpu, GP, error);
   if (!scratch.present) raise(cpu, NP, error);
   markAccessed(cpu, scratch);
   setSegment(cpu, segment, selector, scratch);
