@@ -62,11 +62,4 @@ export async function until<Value>(ask: () => Promise<Value>, good: (value: Valu
   }
 }
 
-export function alive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
+export { isRunning as alive } from '../src/session/child.js';
