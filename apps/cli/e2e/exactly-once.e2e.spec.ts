@@ -9,7 +9,7 @@ import { until, User } from './ringside.js';
 /** Of every hundred frames that anybody publishes, on every subject, so many are dropped, doubled, delayed or overtaken. */
 const PERCENT = 5;
 const PROMPT = 'ringlet$ ';
-const COMMANDS = ['bench in 5', 'bench disk-read 2', 'bench fork 1', 'print welcome.txt', 'ls'];
+const COMMANDS = ['bench in 3', 'bench disk-read 1', 'print welcome.txt'];
 const PATHS = [['native', 'none', 0], ['hardware-assisted', 'nested', 0], ['paravirt', 'direct', 1]] as const;
 const users: User[] = [];
 const connections: NatsConnection[] = [];
@@ -69,7 +69,7 @@ describe('exactly once', () => {
   test('a network that drops, doubles, delays and reorders leaves no trace in what the guests did', async () => {
     const undisturbed = await run(null);
     for (const each of undisturbed.runs) {
-      expect(each.console).toContain('bench fork 1: done');
+      expect(each.console).toContain('bench disk-read 1: done');
       expect(each.documents).toHaveLength(1);
       expect(each.documents[0]!.length).toBeGreaterThan(20);
     }

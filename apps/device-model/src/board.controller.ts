@@ -27,6 +27,11 @@ export class BoardController {
     return {};
   }
 
+  @MessagePattern('ringside.ctl.board.digest', { idempotent: true })
+  digest({ vmId }: VmReference): { disk: string | null } {
+    return { disk: this.boards.board(vmId).diskDigest };
+  }
+
   @MessagePattern('ringside.ctl.board.release')
   release({ vmId }: VmReference): Record<string, never> {
     this.boards.release(vmId);

@@ -1,4 +1,4 @@
-import { consoleOf, createBoard, printerOf, type PrintedDocument } from '@ringside/devices';
+import { consoleOf, createBoard, diskOf, printerOf, type PrintedDocument } from '@ringside/devices';
 import type { BusRequest, VmSpec } from '@ringside/machine';
 import type { FrameContext } from '@ringside/nats-transport';
 import type { Board } from '@ringside/platform';
@@ -53,6 +53,10 @@ export class HostedBoard {
   finish(): void {
     printerOf(this.board).finish();
     this.console.flush();
+  }
+
+  get diskDigest(): string | null {
+    return diskOf(this.board)?.digest() ?? null;
   }
 
   get unclaimed(): { reads: number; writes: number } {

@@ -86,6 +86,8 @@ export interface ControlMessages extends Record<ControlVerb, { request: unknown;
   'board.create': { request: { spec: VmSpec; epoch: number }; reply: Record<string, never> };
   /** The machine has ended: a document that was begun is closed. Console and documents stay until the board is released. */
   'board.finish': { request: VmReference; reply: Record<string, never> };
+  /** FNV digest of the disk's contents; null without a disk. */
+  'board.digest': { request: VmReference; reply: { disk: string | null } };
   'board.release': { request: VmReference; reply: Record<string, never> };
   'vm.changed': { request: MachineReport; reply: Record<string, never> };
 }

@@ -17,7 +17,7 @@ export const CONTROL_VERBS = [
   // People and scripts → device-model
   'document.list', 'document.fetch',
   // Hypervisor → guest-cpu, device-model
-  'cpu.create', 'board.create', 'board.finish', 'board.release', 'image.fetch',
+  'cpu.create', 'board.create', 'board.finish', 'board.digest', 'board.release', 'image.fetch',
   // guest-cpu → hypervisor: a machine changed its state
   'vm.changed',
 ] as const;
