@@ -11,7 +11,6 @@
 /* The callee of `call-ret`. */
 asm(".text\n\t.balign 16\nnear_return:\n\tret");
 
-
 /*
  * A window of 32 kernel pages whose entries change their frames: pages 2k and 2k + 1 swap theirs, and swap back. All
  * frames stay the kernel's own, which matters when somebody validates the entries.
