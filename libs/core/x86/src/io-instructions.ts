@@ -3,7 +3,7 @@ import type { Cpu } from './cpu.js';
 import { TYPE_CODE, TYPE_EXPAND_DOWN } from './descriptor.js';
 import { ExitReason } from './exit-reason.js';
 import { leave, leaveForBus } from './fault.js';
-import { DF } from './flags.js';
+import { DF, TF } from './flags.js';
 import type { InstructionSet } from './instruction.js';
 import { checkIo } from './io.js';
 import { ioIntercepted, IoQualification, ioQualification } from './intercepts.js';
@@ -11,7 +11,7 @@ import { immediate, segmentLinear, segmentOf } from './operands.js';
 import { READ, translate, WRITE } from './paging.js';
 import { codeWritten } from './code-cache.js';
 import { currentInstructionLength } from './slots.js';
-import { EAX, ECX, EDI, EDX, EFLAGS_SYSTEM, EIP, ES, ESI, REMAINING, SEGMENTS, SEGMENT_BASE, SEGMENT_LIMIT, SEGMENT_RIGHTS, SEGMENT_WORDS } from './state.js';
+import { EAX, ECX, EDI, EDX, EFLAGS_SYSTEM, EIP, ES, ESI, SEGMENTS, SEGMENT_BASE, SEGMENT_LIMIT, SEGMENT_RIGHTS, SEGMENT_WORDS } from './state.js';
 import { advance } from './string-instructions.js';
 
 /**
@@ -65,18 +65,19 @@ function output(cpu: Cpu, slot: number, port: number, size: Size, form: number):
 
 const port = (cpu: Cpu): number => cpu.i32[EDX]! & 0xffff;
 
-/** INS and OUTS: how many elements go in this access. */
+/**
+ * INS and OUTS: how many elements go in this access: to the end of the page, whatever budget is left. (It leaves the processor anyway, and where a slice happens
+ * to end must not show in the number of accesses.)
+ */
 function elements(cpu: Cpu, slot: number, size: Size, register: number, segment: number): number {
   const { i32 } = cpu;
   if (!isRepeated(cpu, slot)) return 1;
   const narrow = (cpu.code.slots[slot + 4]! & 0x1000) !== 0;
   const left = narrow ? i32[ECX]! & 0xffff : i32[ECX]! >>> 0;
-  if (narrow || (i32[EFLAGS_SYSTEM]! & DF) !== 0) return 1;
+  if (narrow || (i32[EFLAGS_SYSTEM]! & (DF | TF)) !== 0) return 1;
   const offset = i32[register]!;
   const inPage = (4096 - ((offset + i32[SEGMENTS + segment * SEGMENT_WORDS + SEGMENT_BASE]!) & 0xfff)) >> (size >> 1);
-  const inBudget = i32[REMAINING]!;
-  let count = left < inBudget ? left : inBudget;
-  if (inPage < count) count = inPage;
+  const count = left < inPage ? left : inPage;
   if (count < 1) return 1;
   // What the segment still holds; expand-down segments go one element at a time.
   const at = SEGMENTS + segment * SEGMENT_WORDS;

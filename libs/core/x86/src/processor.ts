@@ -97,7 +97,10 @@ export class Processor {
 
   // ---- Execution -----------------------------------------------------------------------------------------------------------
 
-  /** Execute at most `budget` instructions (iterations of a REP count one each), less if something comes up. */
+  /**
+   * Execute at most `budget` instructions (iterations of a REP count one each), less if something comes up. (A REP INS or OUTS that the budget still
+   * reaches leaves for its whole page run, and completing that access can retire more.)
+   */
   step(budget: number): StepResult {
     const { cpu } = this;
     const { i32, f64 } = cpu;
