@@ -19,9 +19,9 @@ describe('findings', () => {
     ]);
     expect(lines).toEqual([
       'call-ret: no exit on any path. What is not privileged costs nothing extra.',
-      'pte-modify: paravirt asks ring -1 (1 hypercall); 32 in one batch take 2 hypercalls. Nested paging leaves page tables to the guest: no exit.',
+      'pte-modify: paravirt asks ring -1 (1 hypercall); 32 in one batch take 2 hypercalls. With nested paging they are the guest\'s own: no exit.',
       'page-fault: 2 exits on paravirt, no exits on hardware-assisted.',
-      'print: 1,500 exits and 3,000 messages for one page with hardware assistance, 1,500 messages natively.',
+      'print: 1,500 exits and 3,000 messages a page with hardware assistance, 1,500 messages natively.',
     ]);
   });
 

@@ -69,7 +69,7 @@ every computer. Times are this system's: a message costs far more than an exit o
       const pages = [...documents].flatMap(([path, [document]]) => document === undefined ? [] : [{ path, document }]);
       if (pages.length > 0) {
         const same = pages.every(({ document }) => Buffer.compare(document.bytes, pages[0]!.document.bytes) === 0);
-        terminal.out(`  • print: ${same ? 'the same document on every path' : 'the documents DIFFER'}: ${pages.map(({ document }) => shown(document.path)).join(', ')}`);
+        terminal.out(same ? `  • print: the same document on every path, ${shown(pages[0]!.document.path)}.` : `  • print: the documents DIFFER: ${pages.map(({ document }) => shown(document.path)).join(', ')}`);
       }
 
       const followed = traces.find(({ label }) => label === `${FOLLOWED} on hardware-assisted`);
@@ -127,14 +127,14 @@ export function findings(results: readonly OperationResult[]): string[] {
   const pte = at('pte-modify', 'paravirt');
   const batch = at('pte-modify-batch', 'paravirt');
   const nested = at('pte-modify', 'hardware-assisted');
-  if (pte !== null && batch !== null) lines.push(`pte-modify: paravirt asks ring -1 (${counted(pte.hypercalls, 'hypercall')}); 32 in one batch take ${counted(batch.hypercalls, 'hypercall')}${nested?.exitTotal === 0 ? '. Nested paging leaves page tables to the guest: no exit' : ''}.`);
+  if (pte !== null && batch !== null) lines.push(`pte-modify: paravirt asks ring -1 (${counted(pte.hypercalls, 'hypercall')}); 32 in one batch take ${counted(batch.hypercalls, 'hypercall')}${nested?.exitTotal === 0 ? '. With nested paging they are the guest\'s own: no exit' : ''}.`);
   const fault = at('page-fault', 'paravirt');
   const faultAssisted = at('page-fault', 'hardware-assisted');
   if (fault !== null && faultAssisted !== null) lines.push(`page-fault: ${counted(fault.exitTotal, 'exit')} on paravirt, ${counted(faultAssisted.exitTotal, 'exit')} on hardware-assisted.`);
   const print = at('print', 'hardware-assisted');
   const printNative = at('print', 'native');
   const printParavirt = at('print', 'paravirt');
-  if (print !== null && printNative !== null) lines.push(`print: ${counted(print.exitTotal, 'exit')} and ${counted(print.messages, 'message')} for one page with hardware assistance, ${counted(printNative.messages, 'message')} natively${printParavirt === null ? '' : `, ${counted(printParavirt.exitTotal, 'exit')} on paravirt`}.`);
+  if (print !== null && printNative !== null) lines.push(`print: ${counted(print.exitTotal, 'exit')} and ${counted(print.messages, 'message')} a page with hardware assistance, ${counted(printNative.messages, 'message')} natively${printParavirt === null ? '' : `, ${counted(printParavirt.exitTotal, 'exit')} on paravirt`}.`);
   return lines;
 }
 

@@ -17,8 +17,12 @@ const p99 = right('p99', (_, one) => duration(one.p99Ns));
 const guest = right('GUEST', (_, one) => duration(one.guestNs));
 const bus = right('BUS', (_, one) => duration(one.busNs));
 const handlers = right('HANDLERS', (_, one) => duration(one.handlersNs));
-const added = right('+NATIVE', ({ wall }) => wall.addsOverNativeP50Ns === null ? '' :
-  { text: `${wall.addsOverNativeP50Ns >= 0 ? '+' : ''}${duration(wall.addsOverNativeP50Ns)}`, style: 'magenta' });
+/** Where a path adds neither instructions nor exits nor messages, a difference in time is noise. */
+const added = right('+NATIVE', ({ addsOverNative, wall }): Cell => {
+  if (addsOverNative === null || wall.addsOverNativeP50Ns === null) return '';
+  if (Object.values(addsOverNative).every((count) => count === 0)) return { text: 'nothing', style: 'dim' };
+  return { text: `${wall.addsOverNativeP50Ns >= 0 ? '+' : ''}${duration(wall.addsOverNativeP50Ns)}`, style: 'magenta' };
+});
 const leaves: ComparisonColumn = {
   title: 'LEAVES FOR',
   cell: (_, one) => ({ text: Object.entries(one.exits).sort(([, a], [, b]) => b - a).map(([reason, count]) => count === 1 ? reason : `${grouped(count)} ${reason}`).join(', '), style: 'dim' }),
