@@ -13,8 +13,8 @@ export const USER_CR0 = 0x8001_0039, USER_CR4 = 0x20, USER_EFER = 0x800;
  * 16-bit stacks.
  */
 export interface Layout {
-  /** The host's processor: no port, debug or system register can be seen, and FS and GS are null. */
-  host: boolean;
+  /** All bases are 0. */
+  flat: boolean;
   codeBits: 16 | 32;
   stackBits: 16 | 32;
   selectors: readonly number[];
@@ -26,7 +26,7 @@ export interface Layout {
 }
 
 export const HOST_LAYOUT: Layout = {
-  host: true, codeBits: 32, stackBits: 32, selectors: [DATA3, CODE3, DATA3, DATA3, 0, 0], bases: [0, 0, 0, 0, null, null], eflags: 0x202, patches: [],
+  flat: true, codeBits: 32, stackBits: 32, selectors: [DATA3, CODE3, DATA3, DATA3, 0, 0], bases: [0, 0, 0, 0, null, null], eflags: 0x202, patches: [],
 };
 
 /**
@@ -68,17 +68,18 @@ export function randomLayout(random: Random): Layout {
     const entry = (segment + 1) * 8 + 5;
     if (((table[entry] as number) & 0x1f) === 0x19) table[entry] = ((table[entry] as number) & ~0x1f) | 0x1b;
   }
-  return { host: true, codeBits, stackBits, selectors, bases, eflags: 0x202, patches: [{ offset: LDT, bytes: table }] };
+  return { flat: false, codeBits, stackBits, selectors, bases, eflags: 0x202, patches: [{ offset: LDT, bytes: table }] };
 }
 
 /** A value within `span` bytes of the writable data window, now and then at or over its end. */
-function dataAddress(random: Random, bytes: number): number {
+function dataAddress(random: Random, bytes: number, flat: boolean): number {
   switch (random.below(16)) {
     case 0: return DATA_LINEAR + 0x1000 * (1 + random.below(2)) - 1 - random.below(Math.max(1, bytes)); // over a page boundary
     case 1: return DATA_LINEAR + DATA_WRITABLE - random.below(bytes + 1); // up to and over the read-only page
     case 2: return DATA_LINEAR + DATA_WRITABLE + random.below(0xff0);
     case 3: return DATA_LINEAR + DATA_BYTES - random.below(bytes + 1); // over the end
-    case 4: return DATA_LINEAR - random.below(bytes + 1);
+    // Not where that is a negative offset: whether an access that wraps at 4 GiB faults is open (SDM Vol. 3A 5.3).
+    case 4: return DATA_LINEAR + (flat ? -random.below(bytes + 1) : 0);
     default: return DATA_LINEAR + 0x100 + random.below(DATA_WRITABLE - 0x200);
   }
 }
@@ -99,9 +100,9 @@ class Scene {
     this.registers = seededRegisters(seed);
     this.patches = [...layout.patches];
     this.eflags = layout.eflags | (random.u32() & ALL_FLAGS) | (random.oneIn(4) ? 0x400 : 0);
-    this.codeOffset = random.oneIn(12) ? 0x1000 - 1 - random.below(8) : random.oneIn(60) ? CODE_BYTES - 1 - random.below(6) : random.below(0x1000 - roomForCode);
+    this.codeOffset = random.oneIn(12) ? 0x1000 - 1 - random.below(8) : roomForCode < 64 && random.oneIn(60) ? CODE_BYTES - 1 - random.below(6) : random.below(0x1000 - roomForCode);
     // A stack that can be pushed to and popped from.
-    this.set(ESP, this.offset(SS, random.oneIn(10) ? dataAddress(random, 16) : DATA_LINEAR + 0x800 + random.below(0x1800) * (random.oneIn(8) ? 1 : 4) % 0x1800));
+    this.set(ESP, this.offset(SS, random.oneIn(10) ? dataAddress(random, 16, layout.flat) : DATA_LINEAR + 0x800 + random.below(0x1800) * (random.oneIn(8) ? 1 : 4) % 0x1800));
     this.pinned.delete(ESP);
   }
 
@@ -214,7 +215,7 @@ function encodeOperands(scene: Scene, form: Form, addressBits: 16 | 32, segment:
     const rm = chooseRegister(scene, form.width !== 8);
     return { bytes: [0xc0 | (reg << 3) | rm], memory, linear: 0, rm, reg };
   }
-  const linear = scene.reserved.length > 0 ? DATA_LINEAR + 0x100 + random.below(0x2d00) : dataAddress(random, operandBytes);
+  const linear = scene.reserved.length > 0 ? DATA_LINEAR + 0x100 + random.below(0x2d00) : dataAddress(random, operandBytes, scene.layout.flat);
   return { bytes: encodeMemory(scene, reg, addressBits, linear, segment), memory, linear, rm: 0, reg };
 }
 
@@ -234,6 +235,8 @@ function shiftUndefined(form: Form, count: number, bits: number): number {
 /** Memory and registers that the instruction needs to get past its first check. */
 function satisfyNeeds(scene: Scene, form: Form, operands: Operands | null, operandBits: 16 | 32, prefixes: number[]): void {
   const { random, registers, layout } = scene;
+  // Which comes first, a bad selector or a frame that leaves the segment, differs from processor to processor: far frames lie inside.
+  if (form.need === 'far-return' || form.need === 'iret') registers[ESP] = scene.offset(SS, DATA_LINEAR + 0x1000 + random.below(0x800));
   const stackLinear = (registers[ESP] as number) + (layout.bases[SS] ?? 0);
   const size = operandBits / 8;
   const word = operandBits === 16 ? bytes16 : bytes32;
@@ -241,6 +244,10 @@ function satisfyNeeds(scene: Scene, form: Form, operands: Operands | null, opera
   const target = (): number => scene.offset(CS, CODE_LINEAR + random.below(CODE_BYTES + (random.oneIn(10) ? 64 : 0)));
   const selector = (): number => (random.oneIn(3) ? random.below(4) : (layout.selectors[DS] as number));
   switch (form.need) {
+    case 'push':
+      // A segment register may be pushed zero-extended or as 16 bits only (SDM Vol. 2, PUSH): here both give the same.
+      if (form.name.startsWith('push sreg') || form.name.startsWith('push fs')) scene.poke(stackLinear - size, Array.from({ length: size }, () => 0));
+      return;
     case 'pop':
       if (form.alone && form.name !== 'popa') scene.poke(stackLinear, bytes16(selector()));
       return;
@@ -285,20 +292,21 @@ function satisfyNeeds(scene: Scene, form: Form, operands: Operands | null, opera
     case 'string': {
       const limit = random.oneIn(8) ? 0x2000 : 24;
       if (!scene.isPinned(ECX)) scene.set(ECX, random.oneIn(8) ? 0 : random.below(limit));
-      const source = scene.offset(DS, dataAddress(random, 32)), destination = scene.offset(ES, random.oneIn(4) ? dataAddress(random, 32) : DATA_LINEAR + 0x800 + random.below(0x2000));
-      scene.set(ESI, random.oneIn(6) ? (destination + random.below(9) - 4) >>> 0 : source);
-      scene.set(EDI, destination);
+      const destination = random.oneIn(4) ? dataAddress(random, 32, layout.flat) : DATA_LINEAR + 0x800 + random.below(0x2000);
+      const source = random.oneIn(6) ? destination + random.below(9) - 4 : dataAddress(random, 32, layout.flat); // now and then they overlap
+      scene.set(ESI, scene.offset(DS, source));
+      scene.set(EDI, scene.offset(ES, destination));
       if (random.oneIn(2)) { // equal runs, so that REPE goes on
         const run = Array.from({ length: 20 }, () => 0x55);
-        scene.poke(source + (layout.bases[DS] ?? 0), run);
-        scene.poke(destination + (layout.bases[ES] ?? 0), run);
+        scene.poke(source, run);
+        scene.poke(destination, run);
         if (random.oneIn(2)) scene.set(EAX, 0x5555_5555);
       }
       if (random.below(3) > 0) prefixes.push(random.oneIn(2) ? 0xf3 : 0xf2);
       return;
     }
-    case 'xlat': scene.set(EBX, scene.offset(DS, dataAddress(random, 256))); return;
-    case 'leave': scene.set(EBP, scene.offset(SS, dataAddress(random, size))); return;
+    case 'xlat': scene.set(EBX, scene.offset(DS, dataAddress(random, 256, layout.flat))); return;
+    case 'leave': scene.set(EBP, scene.offset(SS, dataAddress(random, size, layout.flat))); return;
     case 'enter': scene.set(EBP, scene.offset(SS, DATA_LINEAR + 0x1000 + random.below(0x1000))); return;
     default: void codeBase;
   }
@@ -307,10 +315,12 @@ function satisfyNeeds(scene: Scene, form: Form, operands: Operands | null, opera
 /** Appends one instruction with everything it needs; returns the flags it leaves undefined. */
 function emit(scene: Scene, form: Form, alone: boolean): number {
   const { random, layout } = scene;
-  const swapOperand = form.width !== 8 && form.name !== 'bswap r' && random.oneIn(4);
+  // A 16-bit SHLD or SHRD by more than 16 has an undefined result, and in a sequence CL can be anything.
+  const anyCount = form.need === 'double-shift' && form.immediate === '' && !alone;
+  const swapOperand = form.width !== 8 && form.name !== 'bswap r' && !anyCount && random.oneIn(4);
   const operandBits = (layout.codeBits === 32) === swapOperand ? 16 : 32;
   // 16-bit addresses reach the windows only through segment bases.
-  const swapAddress = alone && random.oneIn(layout.patches.length === 0 ? 40 : 6);
+  const swapAddress = alone && random.oneIn(layout.flat ? 40 : 6);
   const addressBits = (layout.codeBits === 32) === swapAddress ? 16 : 32;
   const segment = alone && random.oneIn(9) ? random.below(layout.bases[4] === null && !random.oneIn(3) ? 4 : 6) : -1;
   const prefixes: number[] = [];
@@ -330,7 +340,7 @@ function emit(scene: Scene, form: Form, alone: boolean): number {
   const immediate: number[] = [];
   let count = 0;
   if (form.need === 'moffs') {
-    const offset = scene.offset(segment >= 0 ? segment : DS, dataAddress(random, 4));
+    const offset = scene.offset(segment >= 0 ? segment : DS, dataAddress(random, 4, layout.flat));
     immediate.push(...(addressBits === 16 ? bytes16(offset) : bytes32(offset)));
   } else if (form.need === 'far-direct') {
     const offset = scene.offset(CS, CODE_LINEAR + random.below(CODE_BYTES));
@@ -392,7 +402,7 @@ export function generateSingle(random: Random, seed: number, form: Form, layout:
 
 const sequenceForms = INSTRUCTION_FORMS.filter(({ alone, need, name, opcode }) => {
   // Sequences keep ESP and the address registers, so nothing here writes them by a fixed encoding.
-  if (alone || need === 'bit-offset' || need === 'string' || need === 'xlat' || need === 'divide' || need === 'leave' || need === 'bound' || need === 'branch') return false;
+  if (alone || need === 'bit-offset' || need === 'string' || need === 'xlat' || need === 'divide' || need === 'leave' || need === 'bound' || need === 'branch' || name === 'push sreg' || name === 'push fs/gs') return false;
   const single = opcode.length === 1 ? (opcode[0] as number) : -1;
   if ((single >= 0x40 && single < 0x60 && single !== 0x50) || (single >= 0x90 && single < 0x98) || (single >= 0xb8 && single < 0xc0) || name === 'bswap r') return false;
   return !(single >= 0xb0 && single < 0xb8) && !name.startsWith('nop');

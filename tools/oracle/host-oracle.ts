@@ -30,8 +30,10 @@ export function runOnHost(runner: string, cases: readonly OracleCase[]): OracleR
     if (results.length !== cases.length) throw new Error(`the host runner answered ${results.length} of ${cases.length} cases`);
     // A process cannot see its system registers, nor change them: they stay as the case set them.
     results.forEach((result, index) => {
-      const { cr0, cr4 } = cases[index] as OracleCase;
+      const { cr0, cr4, eip, name } = cases[index] as OracleCase;
       Object.assign(result, { cr0, cr4, dr6: 0xffff_0ff0, tr: TSS_SELECTOR, gdtrBase: ARENA_BASE + GDT, gdtrLimit: 0x3ff, idtrBase: ARENA_BASE + IDT, idtrLimit: 0xff });
+      // PUSHA and ENTER that fault may have written a part: the SDM leaves it open, our processor writes nothing.
+      if (result.eip === eip && (name === 'pusha' || name === 'enter')) result.changes = [];
       if (result.vector !== TIMEOUT && result.vector > 31) throw new Error(`case ${index} ended with trap ${result.vector}`);
     });
     return results;

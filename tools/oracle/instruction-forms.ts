@@ -189,6 +189,11 @@ add('jmp far m', [0xff], { modrm: 'memory', extension: 5, width: 'far', need: 'f
 add('push r/m', [0xff], { modrm: 'any', extension: 6, need: 'push' });
 
 add('ud2', [0x0f, 0x0b], { alone: true });
+add('ud1', [0x0f, 0xb9], { modrm: 'any', alone: true });
+add('ud0', [0x0f, 0xff], { modrm: 'register', alone: true });
+add('wait', [0x9b]);
+add('salc', [0xd6]);
+add('prefetch', [0x0f, 0x0d], { modrm: 'memory', extension: 1 });
 for (let opcode = 0x18; opcode <= 0x1f; opcode++) add('nop r/m', [0x0f, opcode], { modrm: opcode >= 0x1e ? 'memory' : 'any', extension: opcode === 0x1f ? 0 : null });
 const bitFlags = OF | SF | AF | PF;
 for (const [index, name] of ['bt', 'bts', 'btr', 'btc'].entries()) {
@@ -211,7 +216,7 @@ add('invd', [0x0f, 0x08], { privileged: true, alone: true });
 add('wbinvd', [0x0f, 0x09], { privileged: true, alone: true });
 add('wrmsr', [0x0f, 0x30], { privileged: true, alone: true });
 add('rdmsr', [0x0f, 0x32], { privileged: true, alone: true });
-for (const control of [0, 2, 3, 4]) {
+for (const control of [0, 1, 2, 3, 4, 5, 6, 7]) {
   add('mov r,cr', [0x0f, 0x20], { modrm: 'register', extension: control, privileged: true, alone: true });
   add('mov cr,r', [0x0f, 0x22], { modrm: 'register', extension: control, privileged: true, alone: true });
 }

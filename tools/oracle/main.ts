@@ -90,7 +90,7 @@ function describe({ oracleCase, expected }: RecordedCase, actual: OracleResult, 
     `  eip ${hex(eip)} eflags ${hex(eflags)} cr0 ${hex(cr0)} cr4 ${hex(cr4)} efer ${hex(efer)} selectors ${Array.from(selectors, hex).join(' ')}`,
     `  registers ${Array.from(registers, hex).join(' ')}`,
     `  ended with vector ${hex(expected.vector)} (ours ${hex(actual.vector)})`,
-    ...lines.map((line) => `    ${line}`),
+    ...lines.map((line) => `    ${line.slice(0, 400)}`),
   ].join('\n');
 }
 

@@ -106,18 +106,19 @@ export class SystemScene {
     this.poke32(PAE_ARENA_TABLE + page * 8, frame | rights);
   }
 
-  /** A code segment whose offset `offset` is an INT3; mostly valid. */
-  randomCode(): { selector: number; offset: number; dpl: number; conforming: boolean } {
+  /** A code segment whose offset `offset` is an INT3; mostly valid. `small`: the offset fits 16 bits. */
+  randomCode(small = this.random.oneIn(2)): { selector: number; offset: number; dpl: number; conforming: boolean; present: boolean } {
     const { random } = this;
-    const dpl = random.below(4), conforming = random.oneIn(3), based = random.oneIn(2);
+    const present = !random.oneIn(20);
+    const dpl = random.below(4), conforming = random.oneIn(3), based = small;
     const base = based ? ARENA_BASE + LANDING : 0;
     const offset = (based ? 0 : ARENA_BASE + LANDING) + random.below(0x800);
-    let type = 0x18 | (conforming ? 4 : 0) | (random.oneIn(2) ? 2 : 0) | (random.oneIn(2) ? 1 : 0);
-    if (random.oneIn(20)) type = random.pick([0x10, 0x12, 0x13, 0x16, 0x02, 0x00, 0x08]); // data, LDT, reserved
-    const limit = random.oneIn(16) ? offset - 1 : random.oneIn(8) ? offset : based ? 0xffff : 0xffff_ffff;
+    let type = 0x18 | (conforming ? 4 : 0) | (random.oneIn(2) ? 2 : 0) | 1;
+    if (random.oneIn(20)) type = random.pick([0x11, 0x13, 0x17, 0x02, 0x00, 0x08]); // data, LDT, reserved
+    const limit = random.oneIn(8) ? offset : based ? 0xffff : 0xffff_ffff;
     const big = limit > 0xf_ffff;
-    const bytes = descriptor(base, big ? Math.ceil(limit / 0x1000) - (limit === 0xffff_ffff ? 1 : 0) : limit, type, dpl, !random.oneIn(20), 4 | (big ? 8 : 0));
-    return { selector: this.define(bytes), offset, dpl, conforming };
+    const bytes = descriptor(base, big ? Math.ceil(limit / 0x1000) - (limit === 0xffff_ffff ? 1 : 0) : limit, type, dpl, present, 4 | (big ? 8 : 0));
+    return { selector: this.define(bytes), offset, dpl, conforming, present };
   }
 
   finish(name: string): OracleCase {
@@ -131,21 +132,33 @@ export class SystemScene {
   }
 }
 
-/** Any descriptor: every type, mostly present, limits small and large. */
-export function randomDescriptor(random: Random): Uint8Array {
+/** Any descriptor: every type, mostly present, limits small and large. `accessed`: as QEMU never sets that bit of CS and of a new stack. */
+export function randomDescriptor(random: Random, accessed: boolean): Uint8Array {
   return descriptor(
     random.oneIn(2) ? 0 : random.operand(), random.oneIn(2) ? 0xf_ffff : random.u32() & 0xf_ffff,
-    random.oneIn(4) ? random.below(16) : 0x10 | random.below(16), random.below(4), !random.oneIn(8), random.below(16));
+    random.oneIn(4) ? random.below(16) : 0x10 | random.below(16) | (accessed ? 1 : 0), random.below(4), !random.oneIn(8), random.below(16));
+}
+
+/** A selector that cannot become CS: null, outside its table, data, system or absent segments. */
+export function randomBadCode(scene: SystemScene): number {
+  const { random } = scene;
+  const rpl = random.below(4);
+  switch (random.below(4)) {
+    case 0: return rpl;
+    case 1: return random.pick([0x3f8, 0x400, 0x78, 0x7c, 0x84, 0xfff8]) | rpl;
+    case 2: return (random.pick([...DATA_SELECTORS, LDT_SELECTOR]) & ~3) | rpl;
+    default: return scene.define(descriptor(0, 0xf_ffff, random.pick([0x02, 0x00, 0x08, 0x0a, 0x0d, 0x11, 0x13, 0x15, 0x17]), random.below(4), random.oneIn(2), 0xc)) | rpl;
+  }
 }
 
 /** A selector somewhere: a fresh descriptor, a template entry, null, or outside its table. */
-export function randomSelector(scene: SystemScene): number {
+export function randomSelector(scene: SystemScene, accessed = true): number {
   const { random } = scene;
   const rpl = random.oneIn(2) ? scene.cpl : random.below(4);
   switch (random.below(8)) {
     case 0: return rpl;
     case 1: return (random.pick([...CODE_SELECTORS, ...DATA_SELECTORS, LDT_SELECTOR]) & ~3) | rpl;
     case 2: return random.pick([0x3f8, 0x400, 0x78, 0x7c, 0x84, 0xfff8]) | rpl;
-    default: return scene.define(randomDescriptor(random)) | rpl;
+    default: return scene.define(randomDescriptor(random, accessed)) | rpl;
   }
 }

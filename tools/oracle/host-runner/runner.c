@@ -119,6 +119,7 @@ static void finish(const mcontext_t *context, u32 vector) {
 static void on_exception(int signal, siginfo_t *info, void *frame) {
   (void)info;
   __asm__ volatile("movw %w0, %%gs" ::"r"(runner_gs)); /* thread-local storage, lost while a case ran */
+  __asm__ volatile("movw %w0, %%fs" ::"r"(0)); /* the kernel reloads FS only if its selector changes, but its LDT entry may have */
   __asm__ volatile("push $0x202; popf" ::: "memory", "cc"); /* a signal return keeps our NT and ID, so a case's must go */
   mcontext_t *context = &((ucontext_t *)frame)->uc_mcontext;
   if (!current) {
@@ -143,12 +144,13 @@ int main(int count, char **arguments) {
     personality(ADDR_NO_RANDOMIZE);
     execv("/proc/self/exe", arguments);
   }
+  /* Away from what sums of the cases' bases and pointers come to: 0x20000000, 0x30000000 and their multiples. */
   int file = open(arguments[1], O_RDONLY);
   struct stat status;
   if (file < 0 || fstat(file, &status) < 0) return perror(arguments[1]), 1;
-  void *mapped = mmap((void *)0x40000000, status.st_size, PROT_READ, MAP_PRIVATE | MAP_FIXED, file, 0);
+  void *mapped = mmap((void *)0x74000000, status.st_size, PROT_READ, MAP_PRIVATE | MAP_FIXED, file, 0);
   u32 result_bytes = 0x8000000;
-  u32 *results = mmap((void *)0x60000000, result_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+  u32 *results = mmap((void *)0x7a000000, result_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
   void *windows[2] = {
     mmap(code, CODE_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
     mmap(data, DATA_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),

@@ -65,8 +65,9 @@ const scas: Iteration = (cpu, slot, size) => {
   advance(cpu, isNarrow(cpu, slot), EDI, size);
 };
 const cmps: Iteration = (cpu, slot, size) => {
-  const first = read(cpu, segmentOf(cpu, slot), offsetIn(cpu, slot, ESI), size);
-  compare(cpu, first, read(cpu, ES, offsetIn(cpu, slot, EDI), size), size);
+  // When both would fault, ES:EDI does (found on the host processor).
+  const second = read(cpu, ES, offsetIn(cpu, slot, EDI), size);
+  compare(cpu, read(cpu, segmentOf(cpu, slot), offsetIn(cpu, slot, ESI), size), second, size);
   advance(cpu, isNarrow(cpu, slot), ESI, size);
   advance(cpu, isNarrow(cpu, slot), EDI, size);
 };
