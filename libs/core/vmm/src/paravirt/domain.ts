@@ -132,12 +132,10 @@ export class Domain {
       timerDue = true;
     }
     if (timerDue) await this.raiseVirq(transaction, Virq.timer);
-    while (this.rose !== 0) {
-      const { rose } = this;
-      this.rose = 0;
-      for (let irq = 0; irq < 16; irq++) {
-        if ((rose & (1 << irq)) !== 0) await this.raisePort(transaction, this.channels.portOf('pirq', irq));
-      }
+    const { rose } = this;
+    this.rose = 0;
+    for (let irq = 0; rose >>> irq !== 0; irq++) {
+      if ((rose & (1 << irq)) !== 0) await this.raisePort(transaction, this.channels.portOf('pirq', irq));
     }
   }
 

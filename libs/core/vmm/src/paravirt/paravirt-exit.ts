@@ -24,6 +24,8 @@ export class ParavirtExit {
     if (!domain.stopped) {
       await domain.collectEvents(transaction);
       await domain.console.receive(domain, transaction);
+      // Reading the UART lets the other devices catch up as well.
+      await domain.collectEvents(transaction);
       const due = await domain.events.upcallDue(transaction);
       if (await domain.mayWake(transaction, due)) {
         domain.blocked = null;
