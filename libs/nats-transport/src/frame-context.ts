@@ -1,14 +1,20 @@
 import { BaseRpcContext } from '@nestjs/microservices';
 import type { FrameHeader, SubjectGroup, TraceContext } from '@ringside/protocol';
+import type { WireMessage } from './wire.js';
 
 /** What a handler learns about the message besides its payload (`@Ctx()`). */
 export class FrameContext extends BaseRpcContext<[]> {
   /** Parent for whatever the handler asks of others: the span of this dispatch once there is one. */
   trace: TraceContext | null;
 
-  constructor(readonly vmId: string, readonly group: SubjectGroup, readonly last: string, readonly header: FrameHeader) {
+  constructor(readonly vmId: string, readonly group: SubjectGroup, private readonly message: Pick<WireMessage, 'subject'>, private readonly prefix: number, readonly header: FrameHeader) {
     super([]);
     this.trace = header.trace;
+  }
+
+  /** The subject's last token. Decoded when asked for: most frames tell their handler themselves. */
+  get last(): string {
+    return this.message.subject.slice(this.prefix);
   }
 }
 

@@ -1,12 +1,11 @@
 import { ClientProxy, type ReadPacket, type WritePacket } from '@nestjs/microservices';
 import { UnreachableError } from '@ringside/machine';
-import { FrameKind, cpuSubject, consoleSubject, controlSubject, decodeRefusal, type ConsoleMessages, type ControlMessages, type ControlReply, type ControlVerb, type CpuMessages } from '@ringside/protocol';
+import { FrameKind, MAGIC, cpuSubject, consoleSubject, controlSubject, decodeRefusal, type ConsoleMessages, type ControlMessages, type ControlReply, type ControlVerb, type CpuMessages } from '@ringside/protocol';
 import { ControlFailure, RefusedError } from './errors.js';
 import { CONTROL_POLICY, EXIT_POLICY, RequestMux, type ResendPolicy } from './request-mux.js';
 import type { Wire } from './wire.js';
 
 const KIND_AT = 2;
-const MAGIC = 0x52;
 
 /**
  * Ringside's Nest transport, the sending half. `call` carries frames; `control`, `cpu` and `console` carry typed JSON;
@@ -19,22 +18,15 @@ export class NatsClient extends ClientProxy {
   /** @param instance a subject token that no other process uses: names the inbox and makes request ids unique */
   constructor(private readonly wire: Wire, private readonly instance: string, policy: ResendPolicy = EXIT_POLICY, private readonly controlPolicy: ResendPolicy = CONTROL_POLICY) {
     super();
-    this.mux = new RequestMux(wire, `_INBOX.${instance}`, policy);
+    this.mux = new RequestMux(wire, `_INBOX.${instance}`, policy, refusalOf);
   }
 
   /**
    * Send a frame until it is answered.
    * @throws UnreachableError, RefusedError
    */
-  async call(subject: string, frame: Uint8Array): Promise<Uint8Array> {
-    const reply = await this.mux.call(subject, frame);
-    if (reply[KIND_AT] === FrameKind.Refusal && reply[0] === MAGIC) {
-      const { code, message } = decodeRefusal(reply);
-      // Told on, so that the VM ends in the same state whoever of the chain is missing.
-      if (code === 'unreachable') throw new UnreachableError(message);
-      throw new RefusedError(code, `${subject}: ${message}`);
-    }
-    return reply;
+  call(subject: string, frame: Uint8Array): Promise<Uint8Array> {
+    return this.mux.call(subject, frame);
   }
 
   /** @throws ControlFailure with the answer's error; UnreachableError */
@@ -100,6 +92,18 @@ export class NatsClient extends ClientProxy {
 
   private nextId(): string {
     return `${this.instance}-${(++this.controlId).toString(36)}`;
+  }
+}
+
+/** JSON replies begin with a brace, so that a refusal is told by two bytes. */
+function refusalOf(reply: Uint8Array, subject: string): Error | null {
+  if (reply[KIND_AT] !== FrameKind.Refusal || reply[0] !== MAGIC) return null;
+  try {
+    const { code, message } = decodeRefusal(reply);
+    // Told on, so that the VM ends in the same state whoever of the chain is missing.
+    return code === 'unreachable' ? new UnreachableError(message) : new RefusedError(code, `${subject}: ${message}`);
+  } catch (error) {
+    return error as Error;
   }
 }
 

@@ -109,8 +109,8 @@ export class NatsServer extends Server implements CustomTransportStrategy {
   }
 
   private vmMessage(claim: Claim, group: SubjectGroup, handlers: Map<string, MessageHandler>, prefix: number, message: WireMessage): void {
-    const last = message.subject.slice(prefix);
-    const handler = handlers.get(last) ?? handlers.get('*');
+    const any = handlers.get('*');
+    const handler = any !== undefined && handlers.size === 1 ? any : handlers.get(message.subject.slice(prefix)) ?? any;
     if (handler === undefined) return;
     if (message.data[0] === OPENING_BRACE) {
       this.controlMessage(handler, new ControlContext(message.subject, claim.vmId), message);
@@ -118,7 +118,7 @@ export class NatsServer extends Server implements CustomTransportStrategy {
     }
     const header = this.header(message);
     if (header === null) return;
-    const context = new FrameContext(claim.vmId, group, last, header);
+    const context = new FrameContext(claim.vmId, group, message, prefix, header);
     if (extrasOf(handler).idempotent === true) {
       if (header.epoch < claim.epoch) this.refuse(message, 'stale-epoch', header);
       else void this.run(handler, context, message, null);

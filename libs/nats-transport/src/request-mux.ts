@@ -42,7 +42,8 @@ export class RequestMux {
   /** Requests sent, resends among them not counted; and resends. */
   readonly counts = { requests: 0, resends: 0, unreachable: 0 };
 
-  constructor(private readonly wire: Wire, inbox: string, private readonly policy: ResendPolicy = EXIT_POLICY) {
+  /** @param refusalOf the error that a reply stands for; null for an answer */
+  constructor(private readonly wire: Wire, inbox: string, private readonly policy: ResendPolicy = EXIT_POLICY, private readonly refusalOf: (reply: Uint8Array, subject: string) => Error | null = () => null) {
     this.inbox = `${inbox}.`;
     this.subscription = wire.subscribe(`${inbox}.*`, (message) => this.replied(message));
   }
@@ -91,7 +92,10 @@ export class RequestMux {
       return;
     }
     this.pending.delete(token);
-    request.resolve(message.data);
+    const { data } = message;
+    const refusal = this.refusalOf(data, request.subject);
+    if (refusal === null) request.resolve(data);
+    else request.reject(refusal);
   }
 
   private arm(waitMs: number): void {

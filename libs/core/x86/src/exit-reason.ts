@@ -47,10 +47,10 @@ export const ExitReason = {
 } as const;
 export type ExitReason = (typeof ExitReason)[keyof typeof ExitReason];
 
-const names = new Map<number, string>(Object.entries(ExitReason).map(([name, number]) => [number, name]));
+// Spelled once: this is asked at every exit.
+const names = new Map<number, string>(Object.entries(ExitReason).map(([name, number]) => [number, name.replace(/(?<=[a-z])(?=[A-Z])/g, '-').toLowerCase()]));
 
 /** `CrAccess` → `cr-access`: the spelling of metrics, JSON and tables. */
 export function exitReasonName(reason: number): string {
-  const name = names.get(reason);
-  return name === undefined ? `reason-${reason}` : name.replace(/(?<=[a-z])(?=[A-Z])/g, '-').toLowerCase();
+  return names.get(reason) ?? `reason-${reason}`;
 }
