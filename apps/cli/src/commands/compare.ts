@@ -55,7 +55,6 @@ export function compareCommand(context: Context): Command {
       const mmu = forPathsThatHave(paths, options.mmu, (path, value) => void vmSpec({ ...probe, path, mmu: value, clock }));
       const guestKernelRing = forPathsThatHave(paths, options.guestKernelRing, (path, value) => void vmSpec({ ...probe, path, guestKernelRing: value, clock }));
 
-      terminal.progress('starting NATS and the services');
       const { client } = await openSession(context, options.attach ? { attach: true } : {});
       const builtIn = BUILT_IN_GUESTS.some((name) => name === options.guest);
       const { comparison, traces } = await compare(client, {

@@ -37,7 +37,6 @@ export function demoCommand(context: Context): Command {
     .action(async (options: { repeat: number }) => {
       const begun = Date.now();
       heading(terminal, 'What starts');
-      terminal.progress('starting NATS and the services');
       const { client, session } = await openSession(context);
       for (const { name, pid, port } of session?.processes ?? []) terminal.out(`  ${name.padEnd(13)} process ${pid}, port ${port}`);
       if (session === null) terminal.out(`  the services at ${client.url}`);

@@ -28,12 +28,12 @@ export async function openSession(context: Context, options: OpenOptions = {}): 
   const named = context.environment['NATS_URL'];
   if (options.attach && !named) throw new Failure('--attach needs NATS_URL: the server at which the services are.', 2);
   if (named) {
-    const client = await connectRunning(context);
-    if (options.attach) await waitForServices(client, context);
+    const client = options.attach ? await waitForServices(named, context) : await connectRunning(context);
     const missing = await missingServices(client);
     if (missing.length === 0) return { client, session: null };
     if (missing.length < SERVICES.length) throw new Failure(`At ${named} there is no ${missing.join(' and no ')}: start what is missing, or use another NATS server.`);
   }
+  context.terminal.progress(named ? `starting the services at ${named}` : 'starting NATS and the services');
   const session = await Session.start(context, options);
   context.cleanups.push(() => session.stop());
   const client = await ControlClient.connect(session.natsUrl);
@@ -46,13 +46,25 @@ async function missingServices(client: ControlClient): Promise<string[]> {
   return SERVICES.filter((name) => !present.has(name));
 }
 
-async function waitForServices(client: ControlClient, { terminal }: Context): Promise<void> {
+/** A server and services that may be starting at this moment, as they do side by side in a cluster. */
+async function waitForServices(url: string, context: Context): Promise<ControlClient> {
   const deadline = Date.now() + 60_000;
-  for (;;) {
-    const missing = await missingServices(client);
-    if (missing.length === 0) return;
-    if (Date.now() > deadline) throw new Failure(`At ${client.url}, ${missing.join(' and ')} did not appear within a minute.`);
-    terminal.progress(`waiting for ${missing.join(', ')} at ${client.url}`);
-    await new Promise((resolve) => setTimeout(resolve, 700));
+  const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 700));
+  let client: ControlClient | null = null;
+  for (; client === null; await pause()) {
+    try {
+      client = await ControlClient.connect(url);
+    } catch (error) {
+      if (Date.now() > deadline) throw error;
+      context.terminal.progress(`waiting for a NATS server at ${url}`);
+    }
+  }
+  const connected = client;
+  context.cleanups.push(() => connected.close());
+  for (;; await pause()) {
+    const missing = await missingServices(connected);
+    if (missing.length === 0) return connected;
+    if (Date.now() > deadline) throw new Failure(`At ${url}, ${missing.join(' and ')} did not appear within a minute.`);
+    context.terminal.progress(`waiting for ${missing.join(', ')} at ${url}`);
   }
 }
