@@ -4,10 +4,13 @@ import { Injectable } from '@nestjs/common';
 import type { PrintedDocument } from '@ringside/devices';
 import { DISK_IMAGES, diskImage, type DiskImageName } from '@ringside/guests';
 import type { VmSpec } from '@ringside/machine';
-import { ControlFailure } from '@ringside/nats-transport';
+import { ControlFailure, type ResendPolicy } from '@ringside/nats-transport';
 import { ServiceCounters, ServiceRuntime } from '@ringside/nats-transport/service';
 import { consoleSubject, encodeConsoleOutput } from '@ringside/protocol';
 import { HostedBoard } from './hosted-board.js';
+
+/** A person waits at the keyboard. */
+const KICK_POLICY: ResendPolicy = { firstWaitMs: 10, maxWaitMs: 250, timeoutMs: 3_000, minResends: 8 };
 
 /** All boards of this process. */
 @Injectable()
@@ -47,7 +50,7 @@ export class BoardHost extends ServiceCounters {
   /** A person typed: the bytes wait at the board, and the processor is told to come for them. */
   async type(vmId: string, bytes: Uint8Array): Promise<void> {
     this.board(vmId).type(bytes);
-    await this.runtime.client.cpu(vmId, 'kick', {});
+    await this.runtime.client.cpu(vmId, 'kick', {}, KICK_POLICY);
   }
 
   vms(): string[] {

@@ -73,7 +73,7 @@ export class HostedMachine {
   }
 
   statistics(): VmStatistics {
-    return { ...this.machine.statistics(), state: this.machine.state, why: this.machine.why, epoch: this.order.epoch };
+    return { ...this.machine.statistics(), ...this.report() };
   }
 
   registers(): RegistersView {

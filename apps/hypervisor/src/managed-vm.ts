@@ -1,6 +1,6 @@
 import { loadMultiboot } from '@ringside/loaders';
 import type { Effect, MachineState, VmSpec } from '@ringside/machine';
-import { ControlFailure, type FrameContext } from '@ringside/nats-transport';
+import { ControlFailure, type FrameContext, type ResendPolicy } from '@ringside/nats-transport';
 import type { ServiceRuntime } from '@ringside/nats-transport/service';
 import { chunkEffects, cpuSubject, decodeAcknowledge, decodeExit, encodeApplyEffects, encodeExitReply, type ExecutionControlsView, type MachineReport, type VmRecord } from '@ringside/protocol';
 import { createMonitor, type VirtualMachineMonitor } from '@ringside/vmm';
@@ -8,7 +8,9 @@ import { controlsView } from './controls-view.js';
 import { MonitorLinks } from './monitor-links.js';
 
 /** A person waits: an answer that takes longer is told as `unreachable`. */
-const LOOK_POLICY = { firstWaitMs: 20, maxWaitMs: 250, timeoutMs: 2_000, minResends: 8 };
+const LOOK_POLICY: ResendPolicy = { firstWaitMs: 20, maxWaitMs: 250, timeoutMs: 2_000, minResends: 8 };
+/** A machine that is told to stop first ends the exit it stands in, which has its own timeout. */
+const LIFECYCLE_POLICY: ResendPolicy = { firstWaitMs: 50, maxWaitMs: 500, timeoutMs: 8_000, minResends: 8 };
 
 /** One VM as ring -1 holds it: its spec, what it is made of, and its state as last heard. */
 export class ManagedVm {
@@ -36,21 +38,21 @@ export class ManagedVm {
     return this.inTurn(async () => {
       await this.look();
       if (isFinal(this.state)) await this.powerOn();
-      this.heard(await this.runtime.client.cpu(this.spec.id, 'run', { epoch: this.epoch }));
+      this.heard(await this.runtime.client.cpu(this.spec.id, 'run', { epoch: this.epoch }, LIFECYCLE_POLICY));
     });
   }
 
   pause(): Promise<void> {
     return this.inTurn(async () => {
       if (isFinal(this.state)) throw new ControlFailure('wrong-state', `${this.spec.id} has ended (${this.state}: ${this.why}): start boots it again`);
-      this.heard(await this.runtime.client.cpu(this.spec.id, 'pause', { epoch: this.epoch }));
+      this.heard(await this.runtime.client.cpu(this.spec.id, 'pause', { epoch: this.epoch }, LIFECYCLE_POLICY));
     });
   }
 
   stop(why: string): Promise<void> {
     return this.inTurn(async () => {
       if (isFinal(this.state)) return;
-      this.heard(await this.runtime.client.cpu(this.spec.id, 'stop', { why }));
+      this.heard(await this.runtime.client.cpu(this.spec.id, 'stop', { why }, LIFECYCLE_POLICY));
     });
   }
 
@@ -95,9 +97,9 @@ export class ManagedVm {
 
   private async look(): Promise<VmRecord['progress']> {
     try {
-      const { state, why, retired, executed, virtualNs } = await this.runtime.client.cpu(this.spec.id, 'stats', {}, LOOK_POLICY);
-      this.state = state;
-      this.why = why;
+      const statistics = await this.runtime.client.cpu(this.spec.id, 'stats', {}, LOOK_POLICY);
+      this.heard(statistics);
+      const { retired, executed, virtualNs } = statistics;
       return { retired, executed, virtualNs };
     } catch (error) {
       if (!isFinal(this.state)) {
@@ -117,8 +119,9 @@ export class ManagedVm {
     const effects = monitor?.initialEffects() ?? loadMultiboot({ image, memoryBytes: spec.memoryMiB * 1_048_576, commandLine: spec.commandLine }).effects;
     this.controls = null;
     this.remember(effects);
+    // With a disk of its own this fetches the image first: it may take its time.
     await client.control('board.create', { spec, epoch });
-    await client.control('cpu.create', { spec, epoch, native: monitor === null, monitorBytes: monitor?.monitorBytes ?? 0, stateGroups: [...monitor?.stateGroups() ?? []] });
+    await client.control('cpu.create', { spec, epoch, native: monitor === null, monitorBytes: monitor?.monitorBytes ?? 0, stateGroups: [...monitor?.stateGroups() ?? []] }, LIFECYCLE_POLICY);
     this.monitor = monitor;
     if (monitor !== null) {
       server.claim(spec.id, epoch);

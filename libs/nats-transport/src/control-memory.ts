@@ -1,7 +1,7 @@
 /** Control requests remembered, by id: enough that a resend finds its reply. */
 const CAPACITY = 2_048;
 /** Longer replies are not worth keeping; they answer requests that only read. */
-const MAX_REPLY_BYTES = 65_536;
+const MAX_REPLY_BYTES = 16_384;
 
 /**
  * Exactly once for the control plane: a resent request (same id) joins the one that runs, or gets the reply it had. Bounded:

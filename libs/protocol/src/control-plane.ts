@@ -107,7 +107,7 @@ export interface CpuMessages extends Partial<Record<CpuVerb, { request: unknown;
   /** Its memory is given back. */
   release: { request: Record<string, never>; reply: Record<string, never> };
 }
-export type VmStatistics = MachineStatistics & { state: MachineState; why: string; epoch: number };
+export type VmStatistics = MachineStatistics & MachineReport;
 
 export interface ConsoleMessages extends Partial<Record<ConsoleVerb, { request: unknown; reply: unknown }>> {
   in: { request: { data: string }; reply: { acceptedBytes: number } };
