@@ -28,6 +28,8 @@ export class ModelGuest implements GuestMemoryReader {
   domain!: Domain;
   /** Linear address of start_info. */
   startInfo = 0;
+  /** The store and console pages, which Xen writes. */
+  xenWrittenFrames: number[] = [];
   now = 1000;
   deadline = Infinity;
   halted = false;
@@ -45,6 +47,7 @@ export class ModelGuest implements GuestMemoryReader {
     guest.monitorMemory = new Uint8Array(guest.monitor.monitorBytes);
     guest.apply(guest.monitor.initialEffects());
     guest.startInfo = guest.register('esi');
+    guest.xenWrittenFrames = [...guest.peek32(guest.startInfo + 44), ...guest.peek32(guest.startInfo + 52)];
     return guest;
   }
 
