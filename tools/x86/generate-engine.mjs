@@ -223,7 +223,7 @@ import { findSlot, isolate } from './fetch.js';
 import { condition } from './flags.js';
 import { readForWrite32, readForWrite8, readLinear16, readLinear8, readSlow32, writeLinear8, writeSlow32 } from './memory.js';
 import { FUNCTIONS, SYSTEM_BASE } from './operations.js';
-import { CURRENT_SLOT, EIP, REMAINING, REP_DONE } from './state.js';
+import { CURRENT_SLOT, EIP, NOT_COMPLETED, REMAINING, REP_DONE } from './state.js';
 import { TLB_SUPERVISOR, TLB_USER } from './tlb.js';
 
 const { imul } = Math;
@@ -325,7 +325,8 @@ ${cases.map(({ names, body }, n) => `        case ${FIRST + n}: // ${names.lengt
           cpu.stepResult = BOUNDARY;
           FUNCTIONS_BY_NUMBER[t](cpu, pc);
           x = i32[REP_DONE];
-          i32[REMAINING] -= x === 0 ? 1 : x;
+          if (x !== NOT_COMPLETED) i32[REMAINING] -= x === 0 ? 1 : x;
+          else i32[REP_DONE] = 0;
           return cpu.stepResult;
         }
       }

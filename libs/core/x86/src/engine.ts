@@ -6,7 +6,7 @@ import { findSlot, isolate } from './fetch.js';
 import { condition } from './flags.js';
 import { readForWrite32, readForWrite8, readLinear16, readLinear8, readSlow32, writeLinear8, writeSlow32 } from './memory.js';
 import { FUNCTIONS, SYSTEM_BASE } from './operations.js';
-import { CURRENT_SLOT, EIP, REMAINING, REP_DONE } from './state.js';
+import { CURRENT_SLOT, EIP, NOT_COMPLETED, REMAINING, REP_DONE } from './state.js';
 import { TLB_SUPERVISOR, TLB_USER } from './tlb.js';
 
 const { imul } = Math;
@@ -553,7 +553,8 @@ export function run(cpu: Cpu, single: boolean): number {
           cpu.stepResult = BOUNDARY;
           FUNCTIONS_BY_NUMBER[t](cpu, pc);
           x = i32[REP_DONE];
-          i32[REMAINING] -= x === 0 ? 1 : x;
+          if (x !== NOT_COMPLETED) i32[REMAINING] -= x === 0 ? 1 : x;
+          else i32[REP_DONE] = 0;
           return cpu.stepResult;
         }
       }

@@ -2,7 +2,7 @@ import { META_REP, META_REPNE } from './slot-layout.js';
 import type { Cpu } from './cpu.js';
 import { TYPE_CODE, TYPE_EXPAND_DOWN } from './descriptor.js';
 import { ExitReason } from './exit-reason.js';
-import { leave, leaveForBus } from './fault.js';
+import { leave } from './fault.js';
 import { DF, TF } from './flags.js';
 import type { InstructionSet } from './instruction.js';
 import { checkIo } from './io.js';
@@ -11,7 +11,8 @@ import { immediate, segmentLinear, segmentOf } from './operands.js';
 import { READ, translate, WRITE } from './paging.js';
 import { codeWritten } from './code-cache.js';
 import { currentInstructionLength } from './slots.js';
-import { EAX, ECX, EDI, EDX, EFLAGS_SYSTEM, EIP, ES, ESI, SEGMENTS, SEGMENT_BASE, SEGMENT_LIMIT, SEGMENT_RIGHTS, SEGMENT_WORDS } from './state.js';
+import { EAX, ECX, EDI, EDX, EFLAGS_SYSTEM, EIP, ES, ESI, NOT_COMPLETED, REP_DONE, SEGMENTS, SEGMENT_BASE, SEGMENT_LIMIT, SEGMENT_RIGHTS, SEGMENT_WORDS } from './state.js';
+import { StepResult } from './step.js';
 import { advance } from './string-instructions.js';
 
 /**
@@ -32,7 +33,7 @@ export interface PortAccess {
   linear: number;
 }
 
-function access(cpu: Cpu, slot: number, port: number, size: Size, write: boolean, count: number, data: Uint8Array, form: number, linear: number): never {
+function access(cpu: Cpu, slot: number, port: number, size: Size, write: boolean, count: number, data: Uint8Array, form: number, linear: number): void {
   const { exit, portAccess } = cpu;
   const repeated = (form & IoQualification.Rep) !== 0;
   portAccess.string = (form & IoQualification.String) !== 0;
@@ -45,8 +46,14 @@ function access(cpu: Cpu, slot: number, port: number, size: Size, write: boolean
   exit.event = null;
   exit.guestLinear = linear >>> 0;
   exit.guestPhysical = 0;
-  if (ioIntercepted(cpu, port, size)) leave(cpu, ExitReason.IoInstruction, ioQualification(port, size, form | (write ? 0 : IoQualification.In)));
-  leaveForBus(cpu);
+  // Nothing has changed, so the instruction can just return: port accesses are too frequent to throw.
+  if (ioIntercepted(cpu, port, size)) {
+    exit.reason = ExitReason.IoInstruction;
+    exit.qualification = ioQualification(port, size, form | (write ? 0 : IoQualification.In));
+    cpu.stepResult = StepResult.Exit;
+  } else cpu.stepResult = StepResult.BusCycle;
+  cpu.i32[REP_DONE] = NOT_COMPLETED;
+  cpu.i32[EIP] = cpu.i32[EIP]! - portAccess.length;
 }
 
 function value(cpu: Cpu, size: Size): Uint8Array {
@@ -54,11 +61,11 @@ function value(cpu: Cpu, size: Size): Uint8Array {
 }
 const NOTHING = new Uint8Array(0);
 
-function input(cpu: Cpu, slot: number, port: number, size: Size, form: number): never {
+function input(cpu: Cpu, slot: number, port: number, size: Size, form: number): void {
   checkIo(cpu, port, size);
   access(cpu, slot, port, size, false, 1, NOTHING, form, 0);
 }
-function output(cpu: Cpu, slot: number, port: number, size: Size, form: number): never {
+function output(cpu: Cpu, slot: number, port: number, size: Size, form: number): void {
   checkIo(cpu, port, size);
   access(cpu, slot, port, size, true, 1, value(cpu, size), form, 0);
 }

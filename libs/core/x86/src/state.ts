@@ -114,6 +114,8 @@ export const ENGINE_WORDS = 128;
 export const REMAINING = 128;
 /** Iterations that the REP instruction being executed has completed in this step. */
 export const REP_DONE = 129;
+/** REP_DONE of an instruction that has left the guest without completing, and returned instead of throwing. */
+export const NOT_COMPLETED = -1;
 /** Ordinal of the next bus access inside the instruction being executed (memory.ts). */
 export const BUS_ORDINAL = 130;
 /** 1: the REP instruction just executed has more to do, the budget being spent. */
