@@ -168,6 +168,7 @@ function writeControls(w: ByteWriter, controls: ExecutionControls): void {
   w.u32(controls.cr4ReadShadow);
   w.u8(controls.eptRoot === null ? 0 : 1);
   w.f64(controls.eptRoot ?? 0);
+  writeShadow(w, controls);
   w.f64(controls.tscOffset);
 }
 
@@ -180,9 +181,33 @@ function readControls(r: ByteReader): ExecutionControls {
   const words = { exceptionBitmap: r.u32(), cr0Mask: r.u32(), cr0ReadShadow: r.u32(), cr4Mask: r.u32(), cr4ReadShadow: r.u32() };
   const hasEpt = r.flag();
   const eptRoot = r.quantity();
+  const shadow = readShadow(r);
   const tscOffset = r.f64();
   if (!Number.isFinite(tscOffset)) throw new ProtocolError('value', 'TSC offset');
-  return { ...flags, ioExiting, msrExiting, ...words, eptRoot: hasEpt ? eptRoot : null, tscOffset };
+  return { ...flags, ioExiting, msrExiting, ...words, eptRoot: hasEpt ? eptRoot : null, ...shadow, tscOffset };
+}
+
+const PAGING_FORMATS = ['off', 'two-level', 'two-level with PSE', 'PAE', 'PAE with PSE'] as const;
+const POINTER_WORDS = 8;
+
+function writeShadow(w: ByteWriter, { shadowRoot, guestPaging }: ExecutionControls): void {
+  w.u8(shadowRoot === null ? 0 : 1);
+  w.f64(shadowRoot ?? 0);
+  w.u8(guestPaging === null ? 0 : 1 + (guestPaging.pae ? 2 : 0) + (guestPaging.pse ? 1 : 0));
+  if (guestPaging === null) return;
+  w.u32(guestPaging.cr3);
+  if (guestPaging.pae) for (let n = 0; n < POINTER_WORDS; n++) w.u32((guestPaging.pointers[n] ?? 0) >>> 0);
+}
+
+function readShadow(r: ByteReader): Pick<ExecutionControls, 'shadowRoot' | 'guestPaging'> {
+  const hasRoot = r.flag();
+  const root = r.quantity();
+  const format = r.oneOf(PAGING_FORMATS);
+  const shadowRoot = hasRoot ? root : null;
+  if (format === 'off') return { shadowRoot, guestPaging: null };
+  const pae = format.startsWith('PAE');
+  const cr3 = r.u32();
+  return { shadowRoot, guestPaging: { cr3, pae, pse: format.endsWith('PSE'), pointers: pae ? Array.from({ length: POINTER_WORDS }, () => r.u32() | 0) : [] } };
 }
 
 function writeBitmap(w: ByteWriter, bitmap: 'all' | 'none' | Uint8Array): void {

@@ -1,5 +1,5 @@
 import { SEGMENT_NAMES, type Disposition, type Exit, type ExitReply, type RegisterState, type SegmentName, type SegmentState } from '@ringside/machine';
-import { EventType, ExitReason, type BusAccess, type ProcessorEvent } from '@ringside/x86';
+import { EventType, ExitReason, type BusAccess, type GuestWalk, type ProcessorEvent } from '@ringside/x86';
 import type { ByteReader } from './byte-reader.js';
 import type { ByteWriter } from './byte-writer.js';
 import { readCost, writeCost } from './cost-codec.js';
@@ -8,15 +8,16 @@ import { FrameKind, Hop, beginFrame, readBody, type FrameHeader, type TraceConte
 import { ProtocolError } from './protocol-error.js';
 
 /** Which groups follow the fixed part of an exit; only those present travel. */
-const Present = { Interruptible: 1, Access: 2, Event: 4, Registers: 8, Segments: 16 } as const;
+const Present = { Interruptible: 1, Access: 2, Event: 4, Registers: 8, Segments: 16, Walk: 32 } as const;
 const REASONS: ReadonlySet<number> = new Set(Object.values(ExitReason));
 const EVENT_TYPES: ReadonlySet<number> = new Set(Object.values(EventType));
 
 export function encodeExit(exit: Exit, trace: TraceContext | null): Uint8Array {
   const w = beginFrame(FrameKind.Exit, Hop.GuestCpu, exit.epoch, exit.seq, 0, trace);
   const { access, event, registers, segments } = exit;
+  const walk = exit.walk ?? null;
   w.u8((exit.interruptible ? Present.Interruptible : 0) | (access === null ? 0 : Present.Access) | (event === null ? 0 : Present.Event)
-    | (registers === null ? 0 : Present.Registers) | (segments === null ? 0 : Present.Segments));
+    | (registers === null ? 0 : Present.Registers) | (segments === null ? 0 : Present.Segments) | (walk === null ? 0 : Present.Walk));
   w.u16(exit.reason);
   w.u32(exit.qualification);
   w.u8(exit.instructionLength);
@@ -29,6 +30,7 @@ export function encodeExit(exit: Exit, trace: TraceContext | null): Uint8Array {
   if (event !== null) writeEvent(w, event);
   if (registers !== null) writeRegisters(w, registers);
   if (segments !== null) writeSegments(w, segments);
+  if (walk !== null) writeWalk(w, walk);
   return w.finish();
 }
 
@@ -39,7 +41,7 @@ export function encodeExit(exit: Exit, trace: TraceContext | null): Uint8Array {
 export function decodeExit(bytes: Uint8Array, vmId: string): Exit {
   const { header, body: r } = readBody(bytes, FrameKind.Exit);
   const present = r.u8();
-  if (present > 31) throw new ProtocolError('value', `state groups 0x${present.toString(16)}`);
+  if (present > 63) throw new ProtocolError('value', `state groups 0x${present.toString(16)}`);
   const reason = r.u16();
   if (!REASONS.has(reason)) throw new ProtocolError('value', `exit reason ${reason}`);
   const exit: Exit = {
@@ -49,6 +51,7 @@ export function decodeExit(bytes: Uint8Array, vmId: string): Exit {
     event: (present & Present.Event) === 0 ? null : readEvent(r),
     registers: (present & Present.Registers) === 0 ? null : readRegisters(r),
     segments: (present & Present.Segments) === 0 ? null : readSegments(r),
+    walk: (present & Present.Walk) === 0 ? null : readWalk(r),
   };
   r.end();
   return exit;
@@ -142,6 +145,25 @@ function readRegisters(r: ByteReader): RegisterState {
   const general = new Uint32Array(8);
   for (let i = 0; i < 8; i++) general[i] = r.u32();
   return { general, eip: r.u32(), eflags: r.u32(), cr0: r.u32(), cr2: r.u32(), cr3: r.u32(), cr4: r.u32(), cpl: r.u8() };
+}
+
+/** At most two levels below the registers (PAE: directory and table), and a line of 64 bytes. */
+function writeWalk(w: ByteWriter, walk: GuestWalk): void {
+  w.u8(walk.entries.length);
+  for (const { address, low, high } of walk.entries) {
+    w.f64(address);
+    w.u32(low >>> 0);
+    w.u32(high >>> 0);
+  }
+  w.f64(walk.lineAddress);
+  w.blob(walk.line);
+}
+
+function readWalk(r: ByteReader): GuestWalk {
+  const count = r.u8();
+  if (count > 2) throw new ProtocolError('value', `a walk of ${count} entries`);
+  const entries = Array.from({ length: count }, () => ({ address: r.quantity(), low: r.u32() | 0, high: r.u32() | 0 }));
+  return { entries, lineAddress: r.quantity(), line: r.blob() };
 }
 
 function writeSegments(w: ByteWriter, segments: Partial<Record<SegmentName, SegmentState>>): void {

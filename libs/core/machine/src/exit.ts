@@ -1,4 +1,4 @@
-import type { BusAccess, ExitReason, ProcessorEvent } from '@ringside/x86';
+import type { BusAccess, ExitReason, GuestWalk, ProcessorEvent } from '@ringside/x86';
 import type { Effect, SegmentName } from './effect.js';
 
 /** General registers and the rest of the integer state. 32-bit values are unsigned. */
@@ -38,6 +38,8 @@ export interface Exit {
   interruptible: boolean;
   access: BusAccess | null;
   event: ProcessorEvent | null;
+  /** Under shadow paging: what the guest's own tables say (GuestWalk). Null or absent otherwise. */
+  walk?: GuestWalk | null;
   registers: RegisterState | null;
   segments: Partial<Record<SegmentName, SegmentState>> | null;
 }

@@ -258,6 +258,7 @@ export class VirtualMachine {
     const { exit } = this.processor;
     exit.access = null;
     exit.event = null;
+    exit.walk = null;
     exit.instructionLength = 0;
     return settle(this.leave(reason, qualification), (reply) => this.apply(reply.effects));
   }
@@ -281,7 +282,7 @@ export class VirtualMachine {
       vmId: this.config.spec.id, epoch: this.config.epoch, seq: ++this.seq, reason, qualification,
       instructionLength: exit.instructionLength, guestLinear: exit.guestLinear >>> 0, guestPhysical: exit.guestPhysical,
       now: this.now, retired: processor.retired, executed: processor.executed, interruptible: this.windowAfter(exit.access),
-      access: exit.access, event: exit.event,
+      access: exit.access, event: exit.event, walk: exit.walk,
       registers: (groups & StateGroup.Registers) !== 0 ? this.readRegisters() : null,
       segments: (groups & StateGroup.Segments) !== 0 ? this.readSegments() : null,
     };

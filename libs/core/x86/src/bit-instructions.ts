@@ -4,7 +4,7 @@ import type { InstructionSet } from './instruction.js';
 import {
   effectiveAddress, immediate, modifyE16, modifyE32, operandLinear, readE16, readE32, readG16, readG32, segmentLinear, segmentOf, writeE16, writeE32, writeE8, writeG16, writeG32,
 } from './operands.js';
-import { readForWrite16, readForWrite32, readLinear16, readLinear32, writeLinear16, writeLinear32 } from './memory.js';
+import { readForWrite16, readForWrite32, readLinear16, readLinear32, writeLinear16, writeLinear32, writePair32 } from './memory.js';
 import { CONDITIONS } from './opcodes.js';
 import { EAX, EBX, ECX, EDX, FLAG_RESULT, FLAG_CARRIES } from './state.js';
 
@@ -112,8 +112,7 @@ function cmpxchg8b(cpu: Cpu, slot: number): void {
   const low = readForWrite32(cpu, linear, user);
   const high = readForWrite32(cpu, upper, user);
   const equal = low === i32[EAX]! && high === i32[EDX]!;
-  writeLinear32(cpu, linear, equal ? i32[EBX]! : low, user);
-  writeLinear32(cpu, upper, equal ? i32[ECX]! : high, user);
+  writePair32(cpu, linear, equal ? i32[EBX]! : low, equal ? i32[ECX]! : high, user);
   if (!equal) {
     i32[EAX] = low;
     i32[EDX] = high;

@@ -27,7 +27,7 @@ export class Cpu {
   readonly monitorBase: number;
   readonly monitorBytes: number;
   controls: ExecutionControls = NO_CONTROLS;
-  readonly exit: ProcessorExit = { reason: ExitReason.ExceptionOrNmi, qualification: 0, instructionLength: 0, guestLinear: 0, guestPhysical: 0, access: null, event: null, mark: 0 };
+  readonly exit: ProcessorExit = { reason: ExitReason.ExceptionOrNmi, qualification: 0, instructionLength: 0, guestLinear: 0, guestPhysical: 0, access: null, event: null, walk: null, mark: 0 };
 
   /** Predecoded instructions (slots.ts). */
   readonly code: CodeCache;
@@ -49,6 +49,8 @@ export class Cpu {
   busPhysical = 0;
   /** Whether it was EPT that led nowhere: the access leaves with an EPT violation, else with a bus cycle. */
   eptViolated = false;
+  /** Where in memory the last translation for a write led, if its page is write-traced (`busPhysical` is its guest-physical address); else -1. */
+  tracedHost = -1;
   /** Accesses outside RAM by page walks and instruction fetches, which read all ones. */
   strayReads = 0;
   /** Frames whose place differs from the default (identity over RAM, all else bus): byte offset in `memory`, or -1 for none. */

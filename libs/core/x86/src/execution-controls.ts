@@ -27,6 +27,14 @@ export interface ExecutionControls {
   readonly cr4ReadShadow: number;
   /** EPT root as a byte offset in monitor space (4-level walk), or null: guest-physical is machine-physical. */
   readonly eptRoot: number | null;
+  /**
+   * Shadow page tables: byte offset in monitor space of a page-directory-pointer table of four entries (PAE format, shadow-entry.ts),
+   * which the processor walks instead of the guest's tables whatever CR0.PG says; or null. A translation they do not hold
+   * is a #PF that always leaves the guest.
+   */
+  readonly shadowRoot: number | null;
+  /** Under a shadow root: the guest's own tables, read (only) to put what they say into the exit of a #PF; null while the guest's paging is off. */
+  readonly guestPaging: GuestPaging | null;
   /** What RDTSC adds to virtual time. */
   readonly tscOffset: number;
   /**
@@ -36,9 +44,19 @@ export interface ExecutionControls {
   readonly deprivileged: boolean;
 }
 
+/** Where a guest's own paging structures are, and in which format. */
+export interface GuestPaging {
+  readonly cr3: number;
+  readonly pae: boolean;
+  /** CR4.PSE: 4 MiB pages with 32-bit paging. */
+  readonly pse: boolean;
+  /** The four page-directory-pointer entries as the guest's MOV CR3 loaded them: 8 words, low before high; empty with 32-bit paging. */
+  readonly pointers: readonly number[];
+}
+
 export const NO_CONTROLS: ExecutionControls = {
   nonRoot: false, hltExiting: false, invlpgExiting: false, rdtscExiting: false, cr3LoadExiting: false, cr3StoreExiting: false,
   movDrExiting: false, descriptorTableExiting: false, wbinvdExiting: false, pauseExiting: false,
   ioExiting: 'none', msrExiting: 'none', exceptionBitmap: 0,
-  cr0Mask: 0, cr0ReadShadow: 0, cr4Mask: 0, cr4ReadShadow: 0, eptRoot: null, tscOffset: 0, deprivileged: false,
+  cr0Mask: 0, cr0ReadShadow: 0, cr4Mask: 0, cr4ReadShadow: 0, eptRoot: null, shadowRoot: null, guestPaging: null, tscOffset: 0, deprivileged: false,
 };

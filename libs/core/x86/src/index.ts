@@ -1,5 +1,6 @@
 export { Cpu, RAM_BASE } from './cpu.js';
 export { cpuidLeaf, I686_FEATURES, type CpuFeatures, type CpuidResult } from './cpuid.js';
+export { ENTRIES, Immediate, type DecodeEntry } from './decode-table.js';
 export { disassembleBytes, type DisassembledInstruction } from './disassembler.js';
 export * from './execution-controls.js';
 export * from './exit-reason.js';
@@ -8,4 +9,5 @@ export { getEflags } from './flags.js';
 export { CONDITIONS, flagEffects, OPCODES, type FlagEffects, type OpcodeRow } from './opcodes.js';
 export * from './processor.js';
 export * from './state.js';
+export * from './shadow-entry.js';
 export * from './step.js';

@@ -1,6 +1,7 @@
 import type { Cpu } from './cpu.js';
 import { ExitReason } from './exit-reason.js';
 import { EXIT, leave } from './fault.js';
+import { walkPointers } from './guest-walk.js';
 import { currentInstructionLength } from './slots.js';
 import { ACTIVITY, CR0, CR2, CR4, DR6 } from './state.js';
 import { EventType, StepResult } from './step.js';
@@ -97,7 +98,9 @@ export function interceptCrWrite(cpu: Cpu, register: number, value: number, gene
   const exits = register === 0 ? ((value ^ controls.cr0ReadShadow) & controls.cr0Mask) !== 0
     : register === 4 ? ((value ^ controls.cr4ReadShadow) & controls.cr4Mask) !== 0
     : register === 3 && controls.cr3LoadExiting;
-  if (exits) leaveForInstruction(cpu, ExitReason.CrAccess, crQualification(register, CrAccess.MovToCr, general));
+  if (!exits) return;
+  if (register === 3 && controls.guestPaging?.pae === true) cpu.exit.walk = walkPointers(cpu, value);
+  leaveForInstruction(cpu, ExitReason.CrAccess, crQualification(register, CrAccess.MovToCr, general));
 }
 
 /** MOV from CR3. Reads of CR0 and CR4 never exit: the read shadow answers for owned bits. */

@@ -10,7 +10,7 @@ import { selectorOf, setCodeSegment, setSegment, withinLimit } from './segmentat
 import { modeChanged, nextEip } from './slots.js';
 import { type ElementSize, StackFrame, peekStack, setStackPointer } from './stack.js';
 import { ACTIVITY, CPL, CS, DR7, EIP, ESP, FAULT_ERROR, FAULT_HAS_ERROR, FAULT_VECTOR, IDTR_BASE, IDTR_LIMIT, IDTR_SPACE, INTERRUPT_SHADOW, SS } from './state.js';
-import { EventType } from './step.js';
+import { EventType, type ProcessorEvent } from './step.js';
 import { InnerStack, readInnerStack } from './task-state-segment.js';
 
 /*
@@ -45,14 +45,18 @@ export function injectEvent(cpu: Cpu, vector: number, type: EventType, errorCode
   while (!delivered(cpu, vector, type, errorCode)) {
     const second = cpu.i32[FAULT_VECTOR]!;
     const secondError = cpu.i32[FAULT_HAS_ERROR] === 0 ? null : cpu.i32[FAULT_ERROR]!;
-    const first = type === EventType.HardwareException ? vector : BENIGN;
-    if (first === DF && (isContributory(second) || second === PAGE_FAULT)) leaveForTripleFault(cpu);
-    const double = (isContributory(first) && isContributory(second)) || (first === PAGE_FAULT && (isContributory(second) || second === PAGE_FAULT));
-    vector = double ? DF : second;
-    errorCode = double ? 0 : secondError;
-    type = EventType.HardwareException;
+    ({ vector, type, errorCode } = combineEvents(cpu, { vector, type }, { vector: second, type: EventType.HardwareException, errorCode: secondError }));
     interceptException(cpu, vector, type, errorCode);
   }
+}
+
+/** What becomes of an event whose delivery met the fault `second` (SDM Vol. 3A Table 6-5): `second` itself, a double fault, or shutdown. */
+export function combineEvents(cpu: Cpu, first: { vector: number; type: EventType }, second: ProcessorEvent): ProcessorEvent {
+  const one = first.type === EventType.HardwareException ? first.vector : BENIGN;
+  const two = second.vector;
+  if (one === DF && (isContributory(two) || two === PAGE_FAULT)) leaveForTripleFault(cpu);
+  const double = (isContributory(one) && isContributory(two)) || (one === PAGE_FAULT && (isContributory(two) || two === PAGE_FAULT));
+  return double ? { vector: DF, type: EventType.HardwareException, errorCode: 0 } : second;
 }
 
 /** Stands for any benign event: interrupts and INT n are, whatever their vector (SDM Vol. 3A Table 6-4). */

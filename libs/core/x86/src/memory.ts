@@ -2,7 +2,7 @@ import { codeWritten } from './code-cache.js';
 import type { Cpu } from './cpu.js';
 import { ExitReason } from './exit-reason.js';
 import { leave, leaveForBus } from './fault.js';
-import { READ, translate, WRITE } from './paging.js';
+import { leaveForShadowFault, READ, translate, WRITE } from './paging.js';
 import { BUS_ORDINAL } from './state.js';
 import { TLB_SUPERVISOR, TLB_USER } from './tlb.js';
 
@@ -13,6 +13,9 @@ import { TLB_SUPERVISOR, TLB_USER } from './tlb.js';
  * A bus access is answered outside the processor, so its instruction is executed again from the beginning, and finds the answer in
  * `cpu.replay` under its ordinal inside the instruction. That is exact because nothing guest-visible changes before the last access
  * that can leave; writes already made are skipped by the same ordinal.
+ *
+ * A write to a write-traced page (shadow-entry.ts) is answered in the same way, but goes to RAM once it is. What an instruction writes to more
+ * than one place after it has read one of them is written together (`writeTogether`), so that running it again reads what it read.
  */
 
 export function readLinear32(cpu: Cpu, linear: number, user: boolean): number {
@@ -44,6 +47,7 @@ export function writeLinear32(cpu: Cpu, linear: number, value: number, user: boo
 export function writeLinear16(cpu: Cpu, linear: number, value: number, user: boolean): void {
   if ((linear & 0xfff) === 0xfff) {
     probeWrite(cpu, linear, 2, user);
+    if (cpu.controls.shadowRoot !== null && writeTogether(cpu, linear, bytesOf(2, value, 0), user)) return;
     writeLinear8(cpu, linear, value, user);
     writeLinear8(cpu, (linear + 1) | 0, value >> 8, user);
     return;
@@ -84,6 +88,7 @@ export function readSlow32(cpu: Cpu, linear: number, user: boolean): number {
 export function writeSlow32(cpu: Cpu, linear: number, value: number, user: boolean): void {
   if ((linear & 0xfff) > 0xffc) {
     probeWrite(cpu, linear, 4, user);
+    if (cpu.controls.shadowRoot !== null && writeTogether(cpu, linear, bytesOf(4, value, 0), user)) return;
     for (let n = 0; n < 4; n++) writeLinear8(cpu, (linear + n) | 0, value >> (8 * n), user);
     return;
   }
@@ -101,6 +106,59 @@ export function writeSlow32(cpu: Cpu, linear: number, value: number, user: boole
     u8[at + 3] = value >> 24;
   }
   if (cpu.code.pageFlags[at >>> 12] !== 0) codeWritten(cpu, at, 4);
+}
+
+/** Two words behind each other, of one instruction that has read them (CMPXCHG8B) and probed both. */
+export function writePair32(cpu: Cpu, linear: number, low: number, high: number, user: boolean): void {
+  if (cpu.controls.shadowRoot !== null && writeTogether(cpu, linear, bytesOf(8, low, high), user)) return;
+  writeLinear32(cpu, linear, low, user);
+  writeLinear32(cpu, (linear + 4) | 0, high, user);
+}
+
+function bytesOf(size: number, low: number, high: number): Uint8Array {
+  const bytes = new Uint8Array(size);
+  for (let n = 0; n < size; n++) bytes[n] = (n < 4 ? low : high) >> (8 * (n & 3));
+  return bytes;
+}
+
+/**
+ * Write at most a page of bytes when a part of them is write-traced: every traced part is answered before any byte is stored. False, and nothing
+ * is written, when no part is.
+ */
+function writeTogether(cpu: Cpu, linear: number, bytes: Uint8Array, user: boolean): boolean {
+  const room = 4096 - (linear & 0xfff);
+  const first = room < bytes.length ? room : bytes.length;
+  const parts = [{ linear, bytes: bytes.subarray(0, first) }];
+  if (first < bytes.length) parts.push({ linear: (linear + first) | 0, bytes: bytes.subarray(first) });
+  const places = parts.map((part) => {
+    const host = translate(cpu, part.linear, WRITE, user);
+    return { host, traced: host < 0 ? cpu.tracedHost : -1, physical: cpu.busPhysical, ...part };
+  });
+  if (places.every(({ traced }) => traced < 0)) return false;
+  for (const place of places) if (place.traced >= 0) requireTrace(cpu, place.physical, place.linear, 1, place.bytes);
+  for (const { host, traced, linear: at, bytes: data } of places) {
+    const target = traced >= 0 ? traced : host;
+    if (target >= 0) {
+      cpu.u8.set(data, target);
+      if (cpu.code.pageFlags[target >>> 12] !== 0) codeWritten(cpu, target, data.length);
+    } else for (const [n, byte] of data.entries()) writeLinear8(cpu, (at + n) | 0, byte, user);
+  }
+  return true;
+}
+
+/** Ring -1 hears of a write to a traced page before it is made: leaves unless this one has been answered. */
+function requireTrace(cpu: Cpu, physical: number, linear: number, size: 1 | 2 | 4, data: Uint8Array): void {
+  const ordinal = cpu.i32[BUS_ORDINAL]!;
+  if (cpu.replay[ordinal] !== undefined) {
+    cpu.i32[BUS_ORDINAL] = ordinal + 1;
+    return;
+  }
+  const { exit } = cpu;
+  exit.access = { space: 'memory', address: physical, size, write: true, count: data.length / size, data: data.slice() };
+  exit.guestPhysical = physical;
+  exit.guestLinear = linear >>> 0;
+  exit.instructionLength = 0;
+  leave(cpu, ExitReason.WriteTrace);
 }
 
 /**
@@ -131,6 +189,9 @@ export function readForWrite8(cpu: Cpu, linear: number, user: boolean): number {
   return readLinear8(cpu, linear, user);
 }
 
+/** Shadow paging marks what is no RAM with a reserved bit, so that its accesses are #PFs (error code: SDM Vol. 3A 4.7). */
+const ERROR_RESERVED = 1 | 8, ERROR_WRITE = 2;
+
 /** A read where there is no RAM: the answer under replay, or the way out to get one. `cpu.busPhysical` is its address. */
 function busRead(cpu: Cpu, size: 1 | 2 | 4): number {
   const data = busAnswer(cpu, size, false, 0);
@@ -140,6 +201,13 @@ function busRead(cpu: Cpu, size: 1 | 2 | 4): number {
 }
 
 function busWrite(cpu: Cpu, size: 1 | 2 | 4, value: number): void {
+  const host = cpu.tracedHost;
+  if (host >= 0) {
+    requireTrace(cpu, cpu.busPhysical, cpu.exit.guestLinear, size, bytesOf(size, value, 0));
+    for (let n = 0; n < size; n++) cpu.u8[host + n] = value >> (8 * n);
+    if (cpu.code.pageFlags[host >>> 12] !== 0) codeWritten(cpu, host, size);
+    return;
+  }
   busAnswer(cpu, size, true, value);
 }
 
@@ -154,6 +222,7 @@ function busAnswer(cpu: Cpu, size: 1 | 2 | 4, write: boolean, value: number): Ui
   for (let n = 0; n < data.length; n++) data[n] = value >> (8 * n);
   cpu.exit.access = { space: 'memory', address: cpu.busPhysical, size, write, count: 1, data };
   cpu.exit.guestPhysical = cpu.busPhysical;
+  if (cpu.controls.shadowRoot !== null) leaveForShadowFault(cpu, cpu.exit.guestLinear, ERROR_RESERVED | (write ? ERROR_WRITE : 0), false);
   if (cpu.eptViolated) leave(cpu, ExitReason.EptViolation, cpu.exit.qualification);
   leaveForBus(cpu);
 }

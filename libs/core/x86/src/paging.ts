@@ -2,7 +2,10 @@ import { codeWritten } from './code-cache.js';
 import { RAM_BASE, type Cpu } from './cpu.js';
 import { ExitReason } from './exit-reason.js';
 import { isControlTransfer, leave, PF, raise } from './fault.js';
+import { guestFrame, walkGuest } from './guest-walk.js';
+import { SHADOW_TRACED } from './shadow-entry.js';
 import { CR0, CR2, CR3, CR4, EFER, PDPTE } from './state.js';
+import { EventType } from './step.js';
 import { TLB_CODE, TLB_END, TLB_ENTRIES, TLB_INVALID, TLB_SUPERVISOR, TLB_USER } from './tlb.js';
 
 /**
@@ -75,6 +78,7 @@ let eptWritable = true;
 let eptExecutable = true;
 
 function walk(cpu: Cpu, linear: number, access: Access, user: boolean, entry: number): number {
+  if (cpu.controls.shadowRoot !== null) return walkShadow(cpu, cpu.controls.shadowRoot, linear, access, user, entry);
   if ((cpu.i32[CR0]! & CR0_PG) === 0) {
     foundFrame = linear >>> 12;
     foundWritable = foundUser = foundDirty = foundExecutable = foundGlobal = true;
@@ -86,7 +90,6 @@ function walk(cpu: Cpu, linear: number, access: Access, user: boolean, entry: nu
   }
   const writable = foundWritable || (!user && (cpu.i32[CR0]! & CR0_WP) === 0);
   const mayWrite = writable && foundDirty;
-  const { i32 } = cpu;
   const frame = foundFrame;
   let hostFrame = frame;
   eptWritable = eptExecutable = true;
@@ -106,6 +109,14 @@ function walk(cpu: Cpu, linear: number, access: Access, user: boolean, entry: nu
     cpu.eptViolated = false;
     return -1;
   }
+  enterTlb(cpu, entry, linear, host, mayWrite && eptWritable, foundExecutable && eptExecutable, foundGlobal);
+  if (foundLarge) cpu.tlbLarge = true;
+  return host + (linear & 0xfff);
+}
+
+/** Keep a translation: the page of `linear` lies at byte offset `host`. */
+function enterTlb(cpu: Cpu, entry: number, linear: number, host: number, writable: boolean, executable: boolean, global: boolean): void {
+  const { i32 } = cpu;
   const page = linear & 0xfffff000;
   const holdsCode = cpu.code.pageFlags[host >>> 12] !== 0;
   if (i32[entry]! === TLB_INVALID && i32[entry + 1]! === TLB_INVALID && i32[entry + 2]! === TLB_INVALID) {
@@ -113,12 +124,71 @@ function walk(cpu: Cpu, linear: number, access: Access, user: boolean, entry: nu
     cpu.tlbLogged++;
   }
   i32[entry] = page;
-  i32[entry + 1] = mayWrite && eptWritable ? (holdsCode ? page | TLB_CODE : page) : TLB_INVALID;
-  i32[entry + 2] = foundExecutable && eptExecutable ? page : TLB_INVALID;
+  i32[entry + 1] = writable ? (holdsCode ? page | TLB_CODE : page) : TLB_INVALID;
+  i32[entry + 2] = executable ? page : TLB_INVALID;
   i32[entry + 3] = (host - page) | 0;
-  cpu.tlbGlobal[(entry - TLB_SUPERVISOR) >>> 2] = foundGlobal ? 1 : 0;
-  if (foundLarge) cpu.tlbLarge = true;
+  cpu.tlbGlobal[(entry - TLB_SUPERVISOR) >>> 2] = global ? 1 : 0;
+}
+
+/**
+ * The walk of shadow page tables: PAE format in monitor space, CR0.WP taken as 1, no accessed or dirty bits: ring -1 keeps the guest's.
+ * Whatever they do not allow leaves the guest, and so does a write to a traced page unless it has been answered (memory.ts).
+ */
+function walkShadow(cpu: Cpu, root: number, linear: number, access: Access, user: boolean, entry: number): number {
+  const pointer = root + (linear >>> 30) * 8;
+  const pointerLow = monitorWord(cpu, pointer);
+  if ((pointerLow & PRESENT) === 0) shadowFault(cpu, linear, access, user, 0);
+  const directory = entryFrame(pointerLow, 0) * 4096 + ((linear >>> 18) & 0xff8);
+  const directoryLow = monitorWord(cpu, directory);
+  if ((directoryLow & PRESENT) === 0) shadowFault(cpu, linear, access, user, 0);
+  const table = entryFrame(directoryLow, 0) * 4096 + ((linear >>> 9) & 0xff8);
+  const low = monitorWord(cpu, table);
+  if ((low & PRESENT) === 0) shadowFault(cpu, linear, access, user, 0);
+  const high = monitorWord(cpu, table + 4);
+  const rights = directoryLow & low;
+  if (user && (rights & USER) === 0) shadowFault(cpu, linear, access, user, ERROR_PROTECTION);
+  if (access === EXECUTE && high < 0) shadowFault(cpu, linear, access, user, ERROR_PROTECTION);
+  const frame = entryFrame(low, high);
+  const host = frameOffset(cpu, frame);
+  const writable = (rights & WRITABLE) !== 0;
+  cpu.tracedHost = -1;
+  cpu.eptViolated = false;
+  cpu.busPhysical = frame * 4096 + (linear & 0xfff);
+  if (access === WRITE && !writable) {
+    if ((low & SHADOW_TRACED) === 0 || host < 0) shadowFault(cpu, linear, access, user, ERROR_PROTECTION);
+    cpu.tracedHost = host + (linear & 0xfff);
+    cpu.exit.guestLinear = linear >>> 0;
+    return -1;
+  }
+  if (host < 0) {
+    cpu.exit.guestLinear = linear >>> 0;
+    return -1;
+  }
+  enterTlb(cpu, entry, linear, host, writable, high >= 0, false);
   return host + (linear & 0xfff);
+}
+
+function monitorWord(cpu: Cpu, at: number): number {
+  return at + 4 > cpu.monitorBytes ? 0 : cpu.i32[(cpu.monitorBase + at) >> 2]!;
+}
+
+/** A #PF of the shadow tables: ring -1 decides whether the guest's own tables allow the access (a hidden fault) or not (a true one). CR2 is not touched. */
+function shadowFault(cpu: Cpu, linear: number, access: Access, user: boolean, cause: number): never {
+  const errorCode = cause | (access === WRITE ? ERROR_WRITE : 0) | (user ? ERROR_USER : 0) | (access === EXECUTE ? ERROR_FETCH : 0);
+  cpu.exit.access = null;
+  cpu.exit.guestPhysical = 0;
+  leaveForShadowFault(cpu, linear, errorCode, true);
+}
+
+/** Leave with a #PF under a shadow root, in the exit that the path takes exceptions with. The caller has set `exit.access` and `guestPhysical`. */
+export function leaveForShadowFault(cpu: Cpu, linear: number, errorCode: number, walked: boolean): never {
+  const { exit } = cpu;
+  exit.instructionLength = 0;
+  exit.guestLinear = linear >>> 0;
+  exit.event = { vector: PF, type: EventType.HardwareException, errorCode };
+  exit.walk = walked && cpu.controls.guestPaging !== null ? walkGuest(cpu, cpu.controls.guestPaging, linear) : null;
+  if (cpu.controls.deprivileged) leave(cpu, ExitReason.DeprivilegedException, PF | (EventType.HardwareException << 8) | (1 << 11));
+  leave(cpu, ExitReason.ExceptionOrNmi, linear);
 }
 
 function pageFault(cpu: Cpu, linear: number, access: Access, user: boolean, cause: number): never {
@@ -301,6 +371,11 @@ export function readPhysicalWord(cpu: Cpu, physical: number): number {
  * offset in the VM's memory, or -1 if it is not mapped to RAM.
  */
 export function peekLinear(cpu: Cpu, linear: number): number {
+  if (cpu.controls.shadowRoot !== null) {
+    const frame = guestFrame(cpu, cpu.controls.guestPaging, linear);
+    const at = frame < 0 ? -1 : frameOffset(cpu, frame);
+    return at < 0 ? -1 : at + (linear & 0xfff);
+  }
   const cr2 = cpu.i32[CR2]!;
   try {
     let frame = linear >>> 12;

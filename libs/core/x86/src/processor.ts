@@ -5,9 +5,9 @@ import { disassembleBytes, type DisassembledInstruction } from './disassembler.j
 import { BOUNDARY, FAULTED, run } from './engine.js';
 import type { ExecutionControls } from './execution-controls.js';
 import { ExitReason } from './exit-reason.js';
-import { DB, EXIT } from './fault.js';
+import { DB, EXIT, PF } from './fault.js';
 import { getEflags, IF, RF, setEflags, TF } from './flags.js';
-import { injectEvent, interrupt } from './interrupts.js';
+import { combineEvents, injectEvent, interrupt } from './interrupts.js';
 import { completePort } from './io-instructions.js';
 import { MODE_CODE32 } from './mode.js';
 import { readMsr, writeMsr } from './msr.js';
@@ -43,6 +43,18 @@ const CR0_PG = 1 << 31;
 const CR4_PAE = 1 << 5;
 const LIMITED_READ = 4096;
 const { min, floor } = Math;
+
+/** An exit for one of the accesses an instruction (or an event's delivery) makes, which happens again once it is answered. */
+function isMemoryExit({ exit, controls }: Cpu): boolean {
+  switch (exit.reason) {
+    case ExitReason.EptViolation:
+    case ExitReason.EptMisconfiguration:
+    case ExitReason.WriteTrace:
+      return true;
+    default:
+      return controls.shadowRoot !== null && exit.event?.vector === PF;
+  }
+}
 
 type Pending = 'none' | 'instruction' | 'access';
 
@@ -104,8 +116,13 @@ export class Processor {
   step(budget: number): StepResult {
     const { cpu } = this;
     const { i32, f64 } = cpu;
-    cpu.exit.access = null;
-    cpu.exit.event = null;
+    // An event whose delivery left between two steps is delivered anew, so that the exit says all again.
+    if (this.undelivered !== null) this.waitingResult = BOUNDARY;
+    if (this.waitingResult === BOUNDARY) {
+      cpu.exit.access = null;
+      cpu.exit.event = null;
+      cpu.exit.walk = null;
+    }
     this.pending = 'none';
     this.observe();
     let left = floor(budget);
@@ -200,11 +217,15 @@ export class Processor {
     return result;
   }
 
-  /** Deliver an event at this boundary; false if that left the guest, which the next slice reports. */
-  private deliver(vector: number, type: EventType, errorCode: number | null, injected = false): boolean {
+  /**
+   * Deliver an event at this boundary; false if that left the guest, which the next slice reports. `interrupted` is the event whose
+   * delivery met this one, a fault: together they may be a double fault.
+   */
+  private deliver(vector: number, type: EventType, errorCode: number | null, injected = false, interrupted: { vector: number; type: EventType } | null = null): boolean {
     const { cpu } = this;
     const { i32 } = cpu;
     try {
+      if (interrupted !== null) ({ vector, type, errorCode } = combineEvents(cpu, interrupted, { vector, type, errorCode }));
       if (injected) injectEvent(cpu, vector, type, errorCode);
       else interrupt(cpu, vector, type, errorCode);
     } catch (thrown) {
@@ -212,7 +233,7 @@ export class Processor {
       i32[BUS_ORDINAL] = 0;
       this.waitingResult = cpu.stepResult;
       // An access of the delivery itself left: the event is delivered again when that is answered.
-      if (cpu.stepResult === StepResult.BusCycle || (cpu.stepResult === StepResult.Exit && (cpu.exit.reason === ExitReason.EptViolation || cpu.exit.reason === ExitReason.EptMisconfiguration))) {
+      if (cpu.stepResult === StepResult.BusCycle || (cpu.stepResult === StepResult.Exit && isMemoryExit(cpu))) {
         this.undelivered = { vector, type, errorCode, injected };
       }
       return false;
@@ -233,7 +254,8 @@ export class Processor {
     this.cpu.i32[BUS_ORDINAL] = 0;
   }
 
-  private observe(): void {
+  /** Show the observer an instruction that an answer has completed, once the answer's effects are applied. The next step does so too. */
+  observe(): void {
     if (!this.observationDue) return;
     this.observationDue = false;
     if (this.observer !== null) this.observer(this.cpu);
@@ -319,12 +341,13 @@ export class Processor {
     const software = event.type === EventType.SoftwareInterrupt || event.type === EventType.PrivilegedSoftwareException || event.type === EventType.SoftwareException;
     if (software && this.pending === 'instruction') this.retireExit();
     this.pending = 'none';
+    const interrupted = this.undelivered;
     this.undelivered = null;
     this.observe();
     this.observeRep();
     this.forgetReplay();
     if (cr2 !== undefined) cpu.i32[CR2] = cr2;
-    this.deliver(event.vector, event.type, event.errorCode, true);
+    this.deliver(event.vector, event.type, event.errorCode, true, event.type === EventType.HardwareException ? interrupted : null);
   }
 
   /** Deliver an external interrupt at this boundary, which must be `interruptible`; wakes a halted processor. */
@@ -340,10 +363,13 @@ export class Processor {
     this.cpu.i32[INTR_LINE] = level ? 1 : 0;
   }
 
-  /** IF = 1 and no shadow: at the boundary behind the pending exit, its instruction taken as retired, or here when none is pending. */
+  /**
+   * IF = 1 and no shadow: at the boundary behind the pending exit, its instruction taken as retired, or here when none is pending. Not in the
+   * middle of an instruction whose memory access has been answered, nor of an event's delivery.
+   */
   get interruptible(): boolean {
-    const { i32 } = this.cpu;
-    return (i32[EFLAGS_SYSTEM]! & IF) !== 0 && (this.pending !== 'none' || i32[INTERRUPT_SHADOW] === 0);
+    const { i32, replay } = this.cpu;
+    return (i32[EFLAGS_SYSTEM]! & IF) !== 0 && this.undelivered === null && replay.length === 0 && (this.pending !== 'none' || i32[INTERRUPT_SHADOW] === 0);
   }
 
   setControls(controls: ExecutionControls): void {

@@ -44,6 +44,20 @@ export interface ProcessorEvent {
   errorCode: number | null;
 }
 
+/** A paging-structure entry of the guest as the processor read it: guest-physical address, and value (`high` is 0 with 32-bit paging). Words are signed. */
+export interface WalkedEntry { address: number; low: number; high: number }
+
+/**
+ * Decode assist of a #PF under shadow paging: what the guest's own tables say about `exit.guestLinear`, from the directory down to the last entry
+ * that could be read, and the aligned line of 64 bytes around that one, so that ring -1 can fill in the neighbours in the
+ * same exit. For MOV to CR3 under PAE: no entries, and the line is the 32-byte table that the new value names.
+ */
+export interface GuestWalk {
+  entries: WalkedEntry[];
+  lineAddress: number;
+  line: Uint8Array;
+}
+
 /** What a step ended on. One object per processor, overwritten by the next step. */
 export interface ProcessorExit {
   reason: ExitReason;
@@ -54,6 +68,7 @@ export interface ProcessorExit {
   guestPhysical: number;
   access: BusAccess | null;
   event: ProcessorEvent | null;
+  walk: GuestWalk | null;
   /** imm32 of an annotation NOP. */
   mark: number;
 }

@@ -8,6 +8,7 @@ import type { TraceContext } from '../frame-header.js';
 export const u8 = fc.integer({ min: 0, max: 0xff });
 export const u16 = fc.integer({ min: 0, max: 0xffff });
 export const u32 = fc.integer({ min: 0, max: 0xffff_ffff });
+const i32 = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
 const address = fc.integer({ min: 0, max: 2 ** 40 });
 const time = fc.oneof(fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER }), fc.double({ min: 0, max: 1e15, noNaN: true }).map((value) => value + 0));
 const never = fc.oneof(time, fc.constant(Infinity));
@@ -25,7 +26,10 @@ const controls: fc.Arbitrary<ExecutionControls> = fc.record({
   nonRoot: fc.boolean(), hltExiting: fc.boolean(), invlpgExiting: fc.boolean(), rdtscExiting: fc.boolean(), cr3LoadExiting: fc.boolean(), cr3StoreExiting: fc.boolean(),
   movDrExiting: fc.boolean(), descriptorTableExiting: fc.boolean(), wbinvdExiting: fc.boolean(), pauseExiting: fc.boolean(), deprivileged: fc.boolean(),
   ioExiting: bitmap(8192), msrExiting: bitmap(4096), exceptionBitmap: u32, cr0Mask: u32, cr0ReadShadow: u32, cr4Mask: u32, cr4ReadShadow: u32,
-  eptRoot: fc.option(address, { nil: null }), tscOffset: fc.integer(),
+  eptRoot: fc.option(address, { nil: null }), shadowRoot: fc.option(address, { nil: null }),
+  guestPaging: fc.option(fc.record({ cr3: u32, pae: fc.boolean(), pse: fc.boolean(), words: fc.array(i32, { minLength: 8, maxLength: 8 }) })
+    .map(({ cr3, pae, pse, words }) => ({ cr3, pae, pse, pointers: pae ? words : [] })), { nil: null }),
+  tscOffset: fc.integer(),
 });
 
 export const effect: fc.Arbitrary<Effect> = fc.oneof(
@@ -57,6 +61,7 @@ export const exit: fc.Arbitrary<Exit> = fc.record({
   access: fc.option(access, { nil: null }), event: fc.option(event, { nil: null }),
   registers: fc.option(fc.record({ general: fc.array(u32, { minLength: 8, maxLength: 8 }).map((words) => Uint32Array.from(words)), eip: u32, eflags: u32, cr0: u32, cr2: u32, cr3: u32, cr4: u32, cpl: u8 }), { nil: null }),
   segments: fc.option(fc.record(Object.fromEntries(SEGMENT_NAMES.map((name) => [name, segment])) as Record<(typeof SEGMENT_NAMES)[number], typeof segment>, { requiredKeys: [], noNullPrototype: true }), { nil: null }),
+  walk: fc.option(fc.record({ entries: fc.array(fc.record({ address, low: i32, high: i32 }), { maxLength: 2 }), lineAddress: address, line: bytes }), { nil: null }),
 });
 
 export const exitReply: fc.Arbitrary<ExitReply> = fc.record({
