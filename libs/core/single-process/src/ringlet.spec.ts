@@ -1,3 +1,4 @@
+import { diskOf } from '@ringside/devices';
 import { benchCommand, diskImage, guestImage, RINGLET, RINGLET_OPERATIONS, type RingletOperation } from '@ringside/guests';
 import { digestWords, type OperationRecord, type ScriptStep, type VmSpec } from '@ringside/machine';
 import { SingleProcess, specOf } from './single-process.js';
@@ -20,16 +21,18 @@ async function run(path: TestedPath, lines: readonly string[], changes: Partial<
   const whole = await SingleProcess.create({
     spec: specOf({ ...PATHS[path], commandLine: '', script: script(lines), ...changes }), image, disk: await diskImage(RINGLET.disk),
     hooks: changes.hashStates === true ? {
-      mark: (mark, machine) => {
-        const { cpu } = machine.processor;
-        const controls = (['cr0', 'cr2', 'cr3', 'cr4'] as const).map((register) => machine.processor.getRegister(register)).join(',');
-        digests.push(`${mark.operation}/${mark.kind}: ${digestWords(machine.processor.readPhysical('guest', 0, cpu.ramBytes))} ${controls} ${machine.stateHash!.value}`);
-      },
+      mark: (mark, machine) => { digests.push(`${mark.operation}/${mark.kind}: ${digest(whole)} ${machine.stateHash!.value}`); },
     } : {},
   });
   await whole.machine.run();
   expect([whole.machine.state, whole.machine.why, whole.console.slice(-400)]).toEqual(['shutdown', expect.any(String), expect.any(String)]);
   return { whole, records: whole.machine.recorder.records, digests };
+}
+
+/** RAM, control registers and disk. */
+function digest({ machine, board }: SingleProcess): string {
+  const controls = (['cr0', 'cr2', 'cr3', 'cr4'] as const).map((register) => machine.processor.getRegister(register)).join(',');
+  return `${digestWords(machine.processor.readPhysical('guest', 0, machine.processor.cpu.ramBytes))} ${controls} ${diskOf(board)!.digest()}`;
 }
 
 const benches = (repetitions: number, operations: readonly RingletOperation[] = RINGLET_OPERATIONS): string[] =>
@@ -62,8 +65,9 @@ describe('ringlet', () => {
     expect(hardware.whole.machine.stateHash!.samples).toBe(native.whole.machine.stateHash!.samples);
     expect(hardware.whole.console).toBe(native.whole.console);
     expect(hardware.whole.documents).toEqual(native.whole.documents);
-    // Counts are the same with hashing off, in the engine that runs blocks.
+    // Counts and the end are the same with hashing off, in the engine that runs blocks.
     const fast = await run('hardware-assisted', benches(2));
+    expect(digest(fast.whole)).toBe(digest(hardware.whole));
     expect(fast.records.map(countsOf)).toEqual(hardware.records.map(countsOf));
     expect(fast.whole.machine.processor.retired).toBe(hardware.whole.machine.processor.retired);
   });

@@ -1,4 +1,5 @@
 import { SingleProcess, specOf } from './single-process.js';
+import { flatImage } from './testing/flat-image.js';
 
 /*
  * The smallest whole run: one OUT from the opcode to the UART's transmitter, then power off. The image is a flat
@@ -14,23 +15,13 @@ const CODE = Uint8Array.of(
   0xf4, //                   hlt
   0xeb, 0xfd, //             jmp back to it
 );
-const LOAD = 0x100000;
-const HEADER_WORDS = [0x1badb002, 0x10000, -(0x1badb002 + 0x10000), LOAD, LOAD, 0, 0, LOAD + 32];
-
-function image(): Uint8Array {
-  const bytes = new Uint8Array(32 + CODE.length);
-  const view = new DataView(bytes.buffer);
-  for (const [index, word] of HEADER_WORDS.entries()) view.setUint32(index * 4, word >>> 0, true);
-  bytes.set(CODE, 32);
-  return bytes;
-}
 
 describe('a guest of twenty bytes', () => {
   it.each([['native', 'none', 0], ['hardware-assisted', 'nested', 2]] as const)('reaches the UART: %s', async (path, mmu, ioExits) => {
     expect(CODE).toHaveLength(20);
-    const whole = await SingleProcess.create({ spec: specOf({ path, mmu }), image: image() });
+    const whole = await SingleProcess.create({ spec: specOf({ path, mmu }), image: flatImage(CODE) });
     await whole.machine.run();
-    expect([whole.console, whole.machine.state]).toEqual(['!', 'shutdown']);
+    expect([whole.console, whole.machine.state, whole.machine.why]).toEqual(['!', 'shutdown', expect.any(String)]);
     expect(whole.machine.processor.retired).toBe(6);
     expect(whole.busRequests).toBe(2);
     expect(whole.machine.statistics().exits['io-instruction']?.count ?? 0).toBe(ioExits);
