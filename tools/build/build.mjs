@@ -11,7 +11,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 /** Bundle → its entry point in tsc's output. */
 const programs = {
   'guest-cpu': 'apps/guest-cpu/dist/main.js', hypervisor: 'apps/hypervisor/dist/main.js', 'device-model': 'apps/device-model/dist/main.js', cli: 'apps/cli/dist/main.js',
-  'bench-bus': 'tools/bench/dist/bus.js', 'bench-cpu': 'tools/bench/dist/cpu.js',
+  'bench-bus': 'tools/bench/dist/bus.js', 'bench-cpu': 'tools/bench/cpu/dist/main.js',
 };
 
 // What Nest requires only when a feature is used that Ringside does not use.
@@ -24,7 +24,7 @@ const optionalDependencies = [
 const banner = `import { createRequire as __createRequire } from 'node:module'; import { fileURLToPath as __fileURLToPath } from 'node:url';
 const require = __createRequire(import.meta.url); const __filename = __fileURLToPath(import.meta.url); const __dirname = __fileURLToPath(new URL('.', import.meta.url));`;
 
-const tsc = spawnSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '--build', root, join(root, 'tools/bench')], { stdio: ['ignore', 2, 2] });
+const tsc = spawnSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '--build', root, join(root, 'tools/bench'), join(root, 'tools/bench/cpu')], { stdio: ['ignore', 2, 2] });
 if (tsc.status !== 0) process.exit(tsc.status ?? 1);
 
 await mkdir(join(root, 'dist/apps'), { recursive: true });
@@ -41,3 +41,4 @@ await Promise.all(Object.entries(programs).map(async ([name, output]) => {
 
 // Services look for the guests' images beside their bundle.
 await cp(join(root, 'libs/guests/images'), join(root, 'dist/apps/images'), { recursive: true });
+await cp(join(root, 'tools/bench/cpu/loops.elf'), join(root, 'dist/apps/loops.elf'));

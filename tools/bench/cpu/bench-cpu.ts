@@ -139,16 +139,16 @@ export function runProgram(processor: Processor, now: () => number): { instructi
   throw new Error('the program does not end');
 }
 
-/** One loop, best of `repeat` runs after a shorter one that warms up the engine. */
-export function benchLoop(elf: Uint8Array, definition: LoopDefinition, repeat: number, now: () => number): LoopResult {
-  runProgram(loadProgram(elf, ['loops', definition.selector, String(Math.ceil(definition.count / 10))]), now);
+/** One program, best of `repeat` runs after one that warms up the engine. */
+export function benchProgram(elf: Uint8Array, program: { loop: string; args: readonly string[]; warmUp: readonly string[] }, repeat: number, now: () => number): LoopResult {
+  runProgram(loadProgram(elf, ['loops', ...program.warmUp]), now);
   let best: ReturnType<typeof runProgram> | null = null;
   for (let n = 0; n < repeat; n++) {
-    const run = runProgram(loadProgram(elf, ['loops', definition.selector, String(definition.count)]), now);
+    const run = runProgram(loadProgram(elf, ['loops', ...program.args]), now);
     if (best === null || run.seconds < best.seconds) best = run;
   }
   const { instructions, seconds, status } = best!;
-  return { loop: definition.loop, instructions, seconds, mips: instructions / seconds / 1e6, status };
+  return { loop: program.loop, instructions, seconds, mips: instructions / seconds / 1e6, status };
 }
 
 /** Geometric mean of the loops' MIPS. */

@@ -1,21 +1,83 @@
-#!/usr/bin/env node
-// node --conditions @ringside/source … or, after a build: node tools/bench/cpu/dist/main.js [repeat]
+/**
+ * `bench cpu`: million guest instructions a second of the five loops (loops.c), and how many times longer they take than on the host's own processor.
+ *
+ *   node dist/apps/bench-cpu.mjs [--json] [--repeat N] [--elf FILE [ARGUMENT …]]
+ */
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import { benchLoop, geometricMean, LOOPS } from './bench-cpu.js';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { benchProgram, geometricMean, LOOPS, type LoopResult } from './bench-cpu.js';
 
-const path = fileURLToPath(new URL('../loops.elf', import.meta.url));
-const elf = new Uint8Array(readFileSync(path));
+/** `ringside bench cpu --json`. */
+export interface CpuReport {
+  schema: 'ringside.bench-cpu/1';
+  /** `hostRatio`: guest time ÷ time of the same program on the host's processor; null where that cannot run 32-bit x86 Linux programs. */
+  loops: (LoopResult & { hostRatio: number | null })[];
+  geometricMeanMips: number;
+  node: string;
+}
+
 // Processor time, not wall time: other work on the machine should not show.
 const now = (): number => { const { user, system } = process.cpuUsage(); return (user + system) / 1e6; };
-const repeat = Number(process.argv[2] ?? 3);
-const only = process.argv[3];
-const results = LOOPS.filter(({ loop }) => only === undefined || loop === only).map((definition) => {
-  const result = benchLoop(elf, definition, repeat, now);
-  const host = spawnSync(path, [definition.selector, String(definition.count)]);
-  const native = host.error === undefined ? (host.status === result.status ? 'same checksum as the host' : `host's checksum is ${host.status}`) : 'no host run';
-  console.log(`${result.loop.padEnd(8)} ${result.mips.toFixed(1).padStart(7)} MIPS  ${(result.instructions / 1e6).toFixed(1)} M instructions, status ${result.status}, ${native}`);
-  return result;
+
+const { values, positionals } = parseArgs({
+  options: { json: { type: 'boolean', default: false }, repeat: { type: 'string', default: '3' }, elf: { type: 'string' } }, allowPositionals: true,
 });
-console.log(`geometric mean ${geometricMean(results).toFixed(1)} MIPS`);
+const repeat = Number(values.repeat);
+if (!Number.isInteger(repeat) || repeat < 1) fail(`--repeat is "${values.repeat}": it has to be a whole number from 1 up`);
+
+/** Beside a bundle, or in the sources. */
+const loops = ['./loops.elf', '../loops.elf'].map((path) => new URL(path, import.meta.url)).find((url) => existsSync(url));
+const file = values.elf ?? loops?.pathname ?? fail('loops.elf is not beside this program: build again');
+const elf = new Uint8Array(readFileSync(file));
+if (elf.length < 52 || Buffer.from(elf.subarray(0, 5)).toString('latin1') !== '\u007fELF\u0001') fail(`${file} is not a 32-bit ELF file`);
+
+const programs = values.elf === undefined
+  ? LOOPS.map(({ loop, selector, count }) => ({ loop, args: [selector, String(count)], warmUp: [selector, String(Math.ceil(count / 10))], more: [selector, String(count * 10)] }))
+  : [{ loop: basename(values.elf), args: positionals, warmUp: positionals, more: null }];
+
+const report: CpuReport = { schema: 'ringside.bench-cpu/1', loops: [], geometricMeanMips: 0, node: process.version };
+const directory = mkdtempSync(join(tmpdir(), 'ringside-bench-'));
+try {
+  const host = join(directory, 'host');
+  writeFileSync(host, elf);
+  chmodSync(host, 0o755);
+  for (const { loop, args, warmUp, more } of programs) {
+    const result = benchProgram(elf, { loop, args, warmUp }, repeat, now);
+    const hostSeconds = timeOnHost(host, args, more, result.status);
+    report.loops.push({ ...result, hostRatio: hostSeconds === null ? null : result.seconds / hostSeconds });
+    if (!values.json) console.log(line(report.loops.at(-1)!));
+  }
+} catch (error) {
+  fail(`${file}: ${error instanceof Error ? error.message : String(error)}`);
+} finally {
+  rmSync(directory, { recursive: true, force: true });
+}
+report.geometricMeanMips = geometricMean(report.loops);
+console.log(values.json ? JSON.stringify(report, null, 2) : `geometric mean ${report.geometricMeanMips.toFixed(1)} MIPS (ring 3, paging, limit checks and self-modification checks on; ${process.version})`);
+
+/** Seconds on the host: what nine times the work takes longer, so that starting a process is not in it. Null where the program cannot run there. */
+function timeOnHost(program: string, args: readonly string[], more: readonly string[] | null, status: number): number | null {
+  const run = (list: readonly string[]): { seconds: number; status: number | null } => {
+    const begun = process.hrtime.bigint();
+    const { status: ended, error } = spawnSync(program, list, { stdio: 'ignore' });
+    return { seconds: Number(process.hrtime.bigint() - begun) / 1e9, status: error === undefined ? ended : null };
+  };
+  const once = run(args);
+  if (once.status === null) return null;
+  // The same program has to have come to the same end.
+  if (once.status !== (status & 0xff)) throw new Error(`the guest's checksum is ${status & 0xff}, the host's ${once.status}`);
+  if (more === null) return once.seconds;
+  return Math.max(1e-9, (run(more).seconds - once.seconds) / 9);
+}
+
+function line({ loop, mips, instructions, hostRatio }: CpuReport['loops'][number]): string {
+  return `${loop.padEnd(8)} ${mips.toFixed(1).padStart(7)} MIPS  ${(instructions / 1e6).toFixed(1).padStart(6)} M instructions  ${hostRatio === null ? 'the host cannot run it' : `${hostRatio.toFixed(1)} times the host's time`}`;
+}
+
+function fail(sentence: string): never {
+  console.error(`ringside: ${sentence}`);
+  process.exit(1);
+}
