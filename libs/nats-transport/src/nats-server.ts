@@ -118,10 +118,13 @@ export class NatsServer extends Server implements CustomTransportStrategy {
     }
     const header = this.header(message);
     if (header === null) return;
+    if (header.epoch !== claim.epoch) {
+      this.refuseEpoch(message, claim, header);
+      return;
+    }
     const context = new FrameContext(claim.vmId, group, message, prefix, header);
     if (extrasOf(handler).idempotent === true) {
-      if (header.epoch < claim.epoch) this.refuse(message, 'stale-epoch', header);
-      else void this.run(handler, context, message, null);
+      void this.run(handler, context, message, null);
       return;
     }
     const memory = this.memory(claim, group, header);
@@ -133,12 +136,9 @@ export class NatsServer extends Server implements CustomTransportStrategy {
         this.counts.repeated++;
         this.respond(message, memory.remembered as Uint8Array);
         return;
-      case 'stale':
-        this.counts.stale++;
-        this.refuse(message, 'stale-epoch', header);
-        return;
       case 'wait':
       case 'ignore':
+      case 'stale':
         this.counts.ignored++;
         return;
     }
@@ -174,7 +174,8 @@ export class NatsServer extends Server implements CustomTransportStrategy {
       failure = error;
       reply = this.failed(error, context.header);
     }
-    memory?.settle(context.header, reply);
+    if (failure instanceof ProtocolError) memory?.withdraw(context.header);
+    else memory?.settle(context.header, reply);
     this.respond(message, reply);
     hook?.end(begun, failure);
     this.finished();
@@ -188,8 +189,11 @@ export class NatsServer extends Server implements CustomTransportStrategy {
     return encodeRefusal(error instanceof UnreachableError ? 'unreachable' : 'failed', messageOf(error), header);
   }
 
-  private refuse(message: WireMessage, code: RefusalCode, header: FrameHeader): void {
-    this.respond(message, encodeRefusal(code, `epoch ${header.epoch} is over`, header));
+  /** An earlier epoch is over; a later one begins with a claim, before anybody can send in it. */
+  private refuseEpoch(message: WireMessage, claim: Claim, header: FrameHeader): void {
+    this.counts.stale++;
+    const code: RefusalCode = header.epoch < claim.epoch ? 'stale-epoch' : 'unknown-vm';
+    this.respond(message, encodeRefusal(code, `epoch ${header.epoch} of ${claim.vmId} is not the one that runs (${claim.epoch})`, header));
   }
 
   private controlMessage(handler: MessageHandler, context: ControlContext, message: WireMessage): void {

@@ -45,6 +45,17 @@ describe('ReplyMemory', () => {
     expect(memory.admit(at(9, 0, 2))).toBe('stale');
   });
 
+  it('forgets a frame that was not a request after all', () => {
+    const memory = new ReplyMemory(1);
+    memory.admit(at(1));
+    memory.settle(at(1), reply('a'));
+    expect(memory.admit(at(4_000_000_000))).toBe('run');
+    memory.withdraw(at(4_000_000_000));
+    expect(memory.admit(at(1))).toBe('repeat');
+    expect(Buffer.from(memory.remembered!).toString()).toBe('a');
+    expect(memory.admit(at(2))).toBe('run');
+  });
+
   it('runs every request exactly once, in order, for any mix of copies and delays', () => {
     fc.assert(fc.property(fc.array(fc.record({ copies: fc.integer({ min: 1, max: 4 }), old: fc.array(fc.nat(20)) }), { minLength: 1, maxLength: 20 }), (requests) => {
       const memory = new ReplyMemory(1);

@@ -15,6 +15,8 @@ export class ReplyMemory {
   private ordinal = -1;
   private inFlight = false;
   private reply: Uint8Array | null = null;
+  /** What was remembered before the request that runs. */
+  private before: { seq: number; ordinal: number; reply: Uint8Array | null } = { seq: 0, ordinal: -1, reply: null };
   readonly counts = { run: 0, wait: 0, repeat: 0, ignore: 0, stale: 0 };
 
   /** @param epoch of the machine as claimed; frames of earlier ones are refused */
@@ -34,6 +36,13 @@ export class ReplyMemory {
     this.reply = reply.slice();
   }
 
+  /** The frame turned out not to be a request at all: as if it had never come. */
+  withdraw(header: Pick<FrameHeader, 'epoch' | 'seq' | 'ordinal'>): void {
+    if (header.epoch !== this.epoch || header.seq !== this.seq || header.ordinal !== this.ordinal) return;
+    ({ seq: this.seq, ordinal: this.ordinal, reply: this.reply } = this.before);
+    this.inFlight = false;
+  }
+
   get remembered(): Uint8Array | null {
     return this.reply;
   }
@@ -47,6 +56,8 @@ export class ReplyMemory {
       // will be resent, and admitted once the VM's state is no longer being changed.
       if (this.inFlight) return 'wait';
     }
+    const { seq: lastSeq, ordinal: lastOrdinal, reply } = this;
+    this.before = epoch === this.epoch ? { seq: lastSeq, ordinal: lastOrdinal, reply } : { seq: 0, ordinal: -1, reply: null };
     this.epoch = epoch;
     this.seq = seq;
     this.ordinal = ordinal;

@@ -105,6 +105,9 @@ describe('the transport over a real nats-server', () => {
     expect(await send(client, write('again', 1, 1, 3))).toBe('1');
     expect(await send(client, write('again', 1, 1, 3))).toBe('1');
     await expect(send(client, write('again', 9, 1, 2))).rejects.toMatchObject({ name: 'RefusedError', code: 'stale-epoch' });
+    await expect(send(client, write('again', 1, 1, 4))).rejects.toMatchObject({ code: 'unknown-vm' });
+    service.server.claim('again', 4);
+    await far.flush();
     expect(await send(client, write('again', 1, 1, 4))).toBe('2');
     expect(CounterController.sums.get('again')).toBe(2);
   });
@@ -117,6 +120,8 @@ describe('the transport over a real nats-server', () => {
     const wrongKind = encodeMemoryRead({ space: 'guest', address: 0, length: 1 }, { hop: Hop.GuestCpu, epoch: 1, seq: 2, ordinal: 0 }, null);
     await expect(client.call(ioSubject('fire', 'port'), wrongKind)).rejects.toMatchObject({ code: 'bad-frame' });
     expect(service.server.counts.badFrames).toBe(2);
+    // Neither of them counts as the request it claimed to be.
+    await expect(send(client, write('fire', 2, 1, 1, 0xdead))).rejects.toMatchObject({ code: 'failed' });
   });
 
   it('carries the control plane as JSON, with errors by code', async () => {
@@ -158,6 +163,30 @@ describe('the transport over a real nats-server', () => {
     await far.flush();
     await closing.close();
     expect(await reply).toBe('9');
+  });
+});
+
+describe('a broker that goes away and comes back', () => {
+  it('is found again: claims, control subjects and requests under way go on', async () => {
+    const first = await startNatsServer();
+    const port = Number(new URL(first.url.replace('nats:', 'http:')).port);
+    const near = await connectNats(first.url, instanceName('near'));
+    const far = await connectNats(first.url, instanceName('far'));
+    const service = await serve(far, new NatsWire(far));
+    const client = new NatsClient(new NatsWire(near), instanceName('client'), { ...PATIENT, timeoutMs: 20_000 }, PATIENT);
+    service.server.claim('lasting', 1);
+    await far.flush();
+    const request = write('lasting', 1, 7);
+    const send = async (): Promise<string> => Buffer.from(decodeBusReply(await client.call(ioSubject('lasting', 'port'), encodeBusRequest(request, Hop.GuestCpu, null))).data).toString();
+    await first.stop();
+    const reply = send();
+    const second = await startNatsServer(undefined, port);
+    expect(await reply).toBe('7');
+    client.close();
+    await service.close();
+    await near.close();
+    await far.close();
+    await second.stop();
   });
 });
 

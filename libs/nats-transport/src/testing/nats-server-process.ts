@@ -12,13 +12,14 @@ export interface NatsServerProcess {
 
 /**
  * @param binary program to run; `NATS_SERVER` overrides it
+ * @param port -1 for a free one
  * @throws Error in one sentence when it cannot be started
  */
-export async function startNatsServer(binary = process.env['NATS_SERVER'] ?? 'nats-server'): Promise<NatsServerProcess> {
+export async function startNatsServer(binary = process.env['NATS_SERVER'] ?? 'nats-server', port = -1): Promise<NatsServerProcess> {
   const existing = process.env['NATS_URL'];
   if (existing !== undefined && existing !== '') return { url: existing, stop: () => Promise.resolve() };
   const folder = await mkdtemp(join(tmpdir(), 'ringside-nats-'));
-  const server = spawn(binary, ['-a', '127.0.0.1', '-p', '-1', '--ports_file_dir', folder], { stdio: 'ignore' });
+  const server = spawn(binary, ['-a', '127.0.0.1', '-p', String(port), '--ports_file_dir', folder], { stdio: 'ignore' });
   const failed = new Promise<never>((_, reject) => {
     server.once('error', (error) => reject(new Error(`cannot start ${binary}: ${error.message}`)));
     server.once('exit', (code) => reject(new Error(`${binary} ended at once with code ${code}`)));
