@@ -81,7 +81,7 @@ export async function buildDomain(spec: VmSpec, image: Uint8Array): Promise<{ do
 
   const controls = paravirtControls();
   const effects: Effect[] = [
-    ...frameMap(machine, machineFrames, [
+    ...frameMap(machine, [
       { mfns: [sharedInfoMfn], base: sharedInfo }, { mfns: m2pMfns, base: m2p }, { mfns: m2pTableMfns, base: m2pTableBase },
     ]),
     ...tables.initialEffects(),
@@ -111,13 +111,16 @@ function paravirtControls(): ExecutionControls {
   return { ...NO_CONTROLS, nonRoot: true, deprivileged: true };
 }
 
-/** Every machine frame has its place, or is none of the domain's: a hole, where the processor finds the empty bus. */
-function frameMap(machine: MachineFrames, machineFrames: number, monitor: readonly { mfns: readonly number[]; base: number }[]): Effect[] {
-  const { pfnToMfn } = machine;
-  const places = new Map<number, { space: 'guest' | 'monitor'; frame: number }>();
+/**
+ * Every machine frame of the domain has its place, and every other is a hole, where the processor finds the empty bus. It
+ * does so by itself for frames beyond the VM's RAM; below, a frame would be the RAM frame of the same number.
+ */
+function frameMap({ pfnToMfn }: MachineFrames, monitor: readonly { mfns: readonly number[]; base: number }[]): Effect[] {
+  const places = new Map<number, { space: 'guest' | 'monitor'; frame: number } | null>();
+  for (let frame = 0; frame < pfnToMfn.length; frame++) places.set(frame, null);
   for (const [pfn, mfn] of pfnToMfn.entries()) places.set(mfn, { space: 'guest', frame: pfn });
   for (const { mfns, base } of monitor) for (const [index, mfn] of mfns.entries()) places.set(mfn, { space: 'monitor', frame: base / PAGE_BYTES + index });
-  return Array.from({ length: machineFrames }, (_, frame): Effect => ({ kind: 'frame', frame, target: places.get(frame) ?? null }));
+  return [...places].map(([frame, target]): Effect => ({ kind: 'frame', frame, target }));
 }
 
 function initialFrameTable(machine: MachineFrames, machineFrames: number, sharedInfoMfn: number): FrameTable {
