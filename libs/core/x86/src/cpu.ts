@@ -34,6 +34,9 @@ export class Cpu {
   /** Mode bits that decoding depends on (slots.ts), and 1 while CPL is 3. Kept by `modeChanged`. */
   mode = 0;
   user = 0;
+  /** Whether a breakpoint is enabled in DR7, and which the instruction being executed has met (breakpoints.ts). */
+  debugging = false;
+  breakpointsMet = 0;
   /** What the run loop returns after an instruction that ends a step: a StepResult, or -1. */
   stepResult = -1;
   /** Budget of the running slice; less REMAINING, what it has retired so far. */

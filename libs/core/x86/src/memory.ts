@@ -1,3 +1,4 @@
+import { noteAccess } from './breakpoints.js';
 import { codeWritten } from './code-cache.js';
 import type { Cpu } from './cpu.js';
 import { ExitReason } from './exit-reason.js';
@@ -28,12 +29,14 @@ export function readLinear32(cpu: Cpu, linear: number, user: boolean): number {
 export function readLinear16(cpu: Cpu, linear: number, user: boolean): number {
   if ((linear & 0xfff) === 0xfff) return readLinear8(cpu, linear, user) | (readLinear8(cpu, (linear + 1) | 0, user) << 8);
   const at = translate(cpu, linear, READ, user);
+  if (cpu.debugging) noteAccess(cpu, linear, 2, false);
   if (at < 0) return busRead(cpu, 2);
   return cpu.u8[at]! | (cpu.u8[at + 1]! << 8);
 }
 
 export function readLinear8(cpu: Cpu, linear: number, user: boolean): number {
   const at = translate(cpu, linear, READ, user);
+  if (cpu.debugging) noteAccess(cpu, linear, 1, false);
   return at < 0 ? busRead(cpu, 1) : cpu.u8[at]!;
 }
 
@@ -53,6 +56,7 @@ export function writeLinear16(cpu: Cpu, linear: number, value: number, user: boo
     return;
   }
   const at = translate(cpu, linear, WRITE, user);
+  if (cpu.debugging) noteAccess(cpu, linear, 2, true);
   if (at < 0) {
     busWrite(cpu, 2, value);
     return;
@@ -64,6 +68,7 @@ export function writeLinear16(cpu: Cpu, linear: number, value: number, user: boo
 
 export function writeLinear8(cpu: Cpu, linear: number, value: number, user: boolean): void {
   const at = translate(cpu, linear, WRITE, user);
+  if (cpu.debugging) noteAccess(cpu, linear, 1, true);
   if (at < 0) {
     busWrite(cpu, 1, value);
     return;
@@ -79,6 +84,7 @@ export function readSlow32(cpu: Cpu, linear: number, user: boolean): number {
       | (readLinear8(cpu, (linear + 2) | 0, user) << 16) | (readLinear8(cpu, (linear + 3) | 0, user) << 24);
   }
   const at = translate(cpu, linear, READ, user);
+  if (cpu.debugging) noteAccess(cpu, linear, 4, false);
   if (at < 0) return busRead(cpu, 4);
   if ((at & 3) === 0) return cpu.i32[at >> 2]!;
   const { u8 } = cpu;
@@ -93,6 +99,7 @@ export function writeSlow32(cpu: Cpu, linear: number, value: number, user: boole
     return;
   }
   const at = translate(cpu, linear, WRITE, user);
+  if (cpu.debugging) noteAccess(cpu, linear, 4, true);
   if (at < 0) {
     busWrite(cpu, 4, value);
     return;

@@ -1,3 +1,4 @@
+import { isWatched } from './breakpoints.js';
 import { codeWritten } from './code-cache.js';
 import { RAM_BASE, type Cpu } from './cpu.js';
 import { ExitReason } from './exit-reason.js';
@@ -118,6 +119,7 @@ function walk(cpu: Cpu, linear: number, access: Access, user: boolean, entry: nu
 function enterTlb(cpu: Cpu, entry: number, linear: number, host: number, writable: boolean, executable: boolean, global: boolean): void {
   const { i32 } = cpu;
   const page = linear & 0xfffff000;
+  if (cpu.debugging && isWatched(cpu, page)) return;
   const holdsCode = cpu.code.pageFlags[host >>> 12] !== 0;
   if (i32[entry]! === TLB_INVALID && i32[entry + 1]! === TLB_INVALID && i32[entry + 2]! === TLB_INVALID) {
     if (cpu.tlbLogged < cpu.tlbLog.length) cpu.tlbLog[cpu.tlbLogged] = entry;

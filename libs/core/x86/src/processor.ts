@@ -1,3 +1,4 @@
+import { instructionBreakpoints } from './breakpoints.js';
 import { codeWritten, dropCode } from './code-cache.js';
 import { Cpu, RAM_BASE } from './cpu.js';
 import { I686_FEATURES, type CpuFeatures } from './cpuid.js';
@@ -156,8 +157,8 @@ export class Processor {
       }
       if (i32[ACTIVITY] !== 0) return i32[ACTIVITY] === 1 ? StepResult.Halted : StepResult.Stopped;
       if (i32[TRAP_DUE] !== 0) {
+        i32[DR6]! |= i32[TRAP_DUE]!;
         i32[TRAP_DUE] = 0;
-        i32[DR6]! |= DR6_SINGLE_STEP;
         if (!this.deliver(DB, EventType.HardwareException, null)) continue;
       }
       if (i32[INTR_LINE] !== 0 && this.interruptible) return StepResult.InterruptWindow;
@@ -166,10 +167,19 @@ export class Processor {
       const flags = i32[EFLAGS_SYSTEM]!;
       const shadow = i32[INTERRUPT_SHADOW]!;
       const replaying = cpu.replay.length > 0;
-      const single = this.observer !== null || shadow !== 0 || replaying || (flags & (TF | RF)) !== 0;
+      if (cpu.debugging) {
+        cpu.breakpointsMet = 0;
+        const met = (flags & RF) === 0 && shadow !== SHADOW_MOV_SS && !replaying ? instructionBreakpoints(cpu, i32[EIP]!) : 0;
+        if (met !== 0) {
+          i32[DR6]! |= met;
+          this.deliver(DB, EventType.HardwareException, null);
+          continue;
+        }
+      }
+      const single = cpu.debugging || this.observer !== null || shadow !== 0 || replaying || (flags & (TF | RF)) !== 0;
       const before = i32[REMAINING]!;
-      // Under TF a REP traps after every iteration (SDM Vol. 3B 17.3.1.4).
-      const heldBack = (flags & TF) !== 0 ? before - 1 : 0;
+      // Under TF a REP traps after every iteration, and so it does at a data breakpoint (SDM Vol. 3B 17.3.1.2, 17.3.1.4).
+      const heldBack = cpu.debugging || (flags & TF) !== 0 ? before - 1 : 0;
       i32[REMAINING] = before - heldBack;
       cpu.sliceBudget -= heldBack;
       i32[INTERRUPT_SHADOW] = 0;
@@ -197,7 +207,8 @@ export class Processor {
       if (replaying) this.forgetReplay();
       if (single) {
         if ((flags & RF) !== 0) i32[EFLAGS_SYSTEM]! &= ~RF;
-        if ((flags & TF) !== 0 && done > 0 && i32[INTERRUPT_SHADOW] !== SHADOW_MOV_SS && !isSoftwareInterrupt(cpu.code.slots[i32[CURRENT_SLOT]!]!)) i32[TRAP_DUE] = 1;
+        if ((flags & TF) !== 0 && done > 0 && i32[INTERRUPT_SHADOW] !== SHADOW_MOV_SS && !isSoftwareInterrupt(cpu.code.slots[i32[CURRENT_SLOT]!]!)) i32[TRAP_DUE]! |= DR6_SINGLE_STEP;
+        i32[TRAP_DUE]! |= cpu.breakpointsMet;
         if (this.observer !== null && done > 0) {
           if (i32[REP_UNFINISHED] !== 0) this.repUnderWay = true;
           else {
@@ -325,7 +336,7 @@ export class Processor {
     i32[INTERRUPT_SHADOW] = 0;
     i32[EVENTS_WITHOUT_PROGRESS] = 0;
     this.forgetReplay();
-    if ((i32[EFLAGS_SYSTEM]! & TF) !== 0) i32[TRAP_DUE] = 1;
+    if ((i32[EFLAGS_SYSTEM]! & TF) !== 0) i32[TRAP_DUE]! |= DR6_SINGLE_STEP;
     i32[EFLAGS_SYSTEM]! &= ~RF;
     if (this.observer === null) return;
     this.repUnderWay = !finished;

@@ -120,7 +120,7 @@ export const NOT_COMPLETED = -1;
 export const BUS_ORDINAL = 130;
 /** 1: the REP instruction just executed has more to do, the budget being spent. */
 export const REP_UNFINISHED = 133;
-/** 1: a single-step trap (#DB, DR6.BS) is due at this boundary. */
+/** Bits of DR6 for the debug trap that is due at this boundary, 0 for none: BS after a single step, B0–B3 after data breakpoints. */
 export const TRAP_DUE = 131;
 /** Events delivered since the last instruction retired: see processor.ts, "exception storms". */
 export const EVENTS_WITHOUT_PROGRESS = 132;
