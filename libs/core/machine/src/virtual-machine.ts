@@ -2,13 +2,15 @@ import {
   ACTIVITY, EFLAGS_SYSTEM, ExitReason, exitReasonName, INTR_LINE, Processor, StepResult, type BusAccess,
 } from '@ringside/x86';
 import { applyToProcessor } from './apply-effect.js';
-import type { Bus, BusEndpoint, BusReply } from './bus.js';
-import { SEGMENT_NAMES, type Effect, type StopState } from './effect.js';
-import { StateGroup, type Exit, type ExitCost, type ExitHandler, type ExitReply, type MaybePromise, type RegisterState, type SegmentState } from './exit.js';
-import { parseMark, type Mark } from './mark.js';
-import { OperationRecorder, type Moment } from './operation-recorder.js';
+import type { Bus, BusEndpoint, BusReply, BusRequest } from './bus.js';
+import type { Effect, StopState } from './effect.js';
+import { StateGroup, type Exit, type ExitHandler, type ExitReply, type MaybePromise } from './exit.js';
+import { MachineBooks } from './machine-books.js';
+import { OPERATIONS, parseMark, type Mark } from './mark.js';
+import type { Moment, OperationRecorder } from './operation-recorder.js';
+import { readRegisters, readSegments } from './read-state.js';
 import { StateHash } from './state-hash.js';
-import { increment, LatencyTally, summarize, type MachineStatistics, type OperationRecord } from './statistics.js';
+import type { MachineStatistics, OperationRecord } from './statistics.js';
 import type { VmSpec } from './vm-spec.js';
 
 /** What ring -1 (or, on native, nobody but the loader) decided when it created the machine. */
@@ -59,7 +61,6 @@ const NO_BYTES = new Uint8Array(0);
  */
 export class VirtualMachine {
   readonly processor: Processor;
-  readonly recorder = new OperationRecorder();
   state: MachineState = 'created';
   /** A sentence for `vm show`. */
   why = 'created, not started';
@@ -67,6 +68,7 @@ export class VirtualMachine {
   readonly inputLog: number[] = [];
   readonly stateHash: StateHash | null;
 
+  private readonly books: MachineBooks;
   private seq = 0;
   private deadline: number;
   /** Earliest deadline that the board named in answer to an access ring -1 did not see (a granted port). */
@@ -74,11 +76,8 @@ export class VirtualMachine {
   /** Lines that rose in answer to such an access and that ring -1 has not heard of yet, and the levels. */
   private boardRose = 0;
   private boardLines = 0;
-  private readonly exitTallies = new Map<string, LatencyTally>();
-  private readonly messages: Record<string, number> = {};
   private pauseRequested = false;
   private inputPending = false;
-  private exitsAnswered = 0;
   private sleeping: { wake: () => void } | null = null;
   private running: Promise<void> | null = null;
   /** Wall and virtual time at which the `real` clock last agreed. */
@@ -86,6 +85,7 @@ export class VirtualMachine {
 
   constructor(readonly config: MachineConfig, private readonly ports: MachinePorts) {
     this.processor = new Processor({ ramBytes: config.spec.memoryMiB * 1_048_576, monitorBytes: config.monitorBytes });
+    this.books = new MachineBooks(ports.wallClock, ports.hooks?.exitAnswered?.bind(ports.hooks));
     this.deadline = config.deadline;
     this.stateHash = config.spec.hashStates ? new StateHash() : null;
     if (this.stateHash !== null) this.processor.setObserver(this.stateHash.sample);
@@ -166,13 +166,11 @@ export class VirtualMachine {
   }
 
   statistics(): MachineStatistics {
-    this.recorder.refresh(this.moment());
-    const exits: MachineStatistics['exits'] = {};
-    for (const [reason, tally] of this.exitTallies) exits[reason] = summarize(tally);
-    return {
-      retired: this.processor.retired, executed: this.processor.executed, virtualNs: this.now,
-      exits, messages: { ...this.messages }, operations: this.recorder.records, operationsDropped: this.recorder.dropped,
-    };
+    return this.books.statistics(this.moment());
+  }
+
+  get recorder(): OperationRecorder {
+    return this.books.recorder;
   }
 
   private async drive(instructionLimit: number, exitLimit: number): Promise<void> {
@@ -180,11 +178,11 @@ export class VirtualMachine {
     if (this.state === 'created') this.beginBoot();
     this.enter('running', 'running');
     const retiredLimit = this.processor.retired + instructionLimit;
-    const exitsLimit = this.exitsAnswered + exitLimit;
+    const exitsLimit = this.books.answered + exitLimit;
     let sliceEnd = this.processor.retired + SLICE_INSTRUCTIONS;
     if (this.config.spec.clock === 'real') this.realOrigin = { wallNs: this.ports.wallClock(), virtualNs: this.now };
     try {
-      while (this.state === 'running' && !this.pauseRequested && this.processor.retired < retiredLimit && this.exitsAnswered < exitsLimit) {
+      while (this.state === 'running' && !this.pauseRequested && this.processor.retired < retiredLimit && this.books.answered < exitsLimit) {
         if (this.processor.retired >= sliceEnd) {
           if (this.ports.yield !== undefined) await this.ports.yield();
           sliceEnd = this.processor.retired + SLICE_INSTRUCTIONS;
@@ -213,10 +211,7 @@ export class VirtualMachine {
           continue;
         }
         const budget = Math.min(sliceEnd - this.processor.retired, retiredLimit - this.processor.retired, Math.min(this.deadline, this.boardDeadline) - this.now);
-        const before = this.ports.wallClock();
-        const result = this.processor.step(budget);
-        this.recorder.addWall(this.ports.wallClock() - before, 0, 0);
-        const pending = this.answer(result);
+        const pending = this.answer(this.books.guest(() => this.processor.step(budget)));
         if (pending !== undefined) await pending;
       }
     } catch (error) {
@@ -283,20 +278,20 @@ export class VirtualMachine {
       instructionLength: exit.instructionLength, guestLinear: exit.guestLinear >>> 0, guestPhysical: exit.guestPhysical,
       now: this.now, retired: processor.retired, executed: processor.executed, interruptible: this.windowAfter(exit.access),
       access: exit.access, event: exit.event, walk: exit.walk,
-      registers: (groups & StateGroup.Registers) !== 0 ? this.readRegisters() : null,
-      segments: (groups & StateGroup.Segments) !== 0 ? this.readSegments() : null,
+      registers: (groups & StateGroup.Registers) !== 0 ? readRegisters(processor) : null,
+      segments: (groups & StateGroup.Segments) !== 0 ? readSegments(processor) : null,
     };
     this.recorder.countExit(name, reason === ExitReason.Hypercall || reason === ExitReason.Vmcall ? 1 : 0);
-    return this.timed(name, `exit.${name}`, this.ports.exits!.exit(request), (reply) => reply.cost);
+    return this.books.request(name, `exit.${name}`, () => this.ports.exits!.exit(request));
   }
 
   private cycle(bus: Bus, access: BusAccess | null): MaybePromise<BusReply> {
-    const reply = this.ports.bus.cycle({
+    const request: BusRequest = {
       vmId: this.config.spec.id, epoch: this.config.epoch, seq: ++this.seq, ordinal: 0, bus, now: this.now,
       address: access?.address ?? 0, size: access?.size ?? 1, write: access?.write ?? false, count: access?.count ?? 0,
       data: access?.data ?? NO_BYTES, interruptible: this.windowAfter(access),
-    });
-    return this.timed(`io.${bus}`, `io.${bus}`, reply, (answered) => answered.cost);
+    };
+    return this.books.request(`io.${bus}`, `io.${bus}`, () => this.ports.bus.cycle(request));
   }
 
   private complete(reply: ExitReply): void {
@@ -305,12 +300,8 @@ export class VirtualMachine {
       if (this.processor.exit.access !== null) this.processor.completeAccess(disposition.data);
       else this.processor.retireExit();
     }
-    if (disposition.kind === 'inject') {
-      this.apply(reply.effects);
-      this.processor.inject(disposition.event, disposition.cr2 ?? undefined);
-    } else {
-      this.apply(reply.effects);
-    }
+    this.apply(reply.effects);
+    if (disposition.kind === 'inject') this.processor.inject(disposition.event, disposition.cr2 ?? undefined);
   }
 
   private completeCycle(reply: BusReply): void {
@@ -343,19 +334,15 @@ export class VirtualMachine {
       return false;
     }
     const next = Math.min(this.deadline, this.boardDeadline);
-    if (this.config.spec.clock === 'virtual') {
-      if (next === Infinity) {
-        this.enter('halted', 'halted, no deadline: waits for input');
-        return false;
-      }
-      this.processor.skipTime(next - this.now);
-      return true;
-    }
-    if (this.ports.sleep === undefined) throw new Error('the real clock needs a sleep port');
     if (next === Infinity) {
       this.enter('halted', 'halted, no deadline: waits for input');
       return false;
     }
+    if (this.config.spec.clock === 'virtual') {
+      this.processor.skipTime(next - this.now);
+      return true;
+    }
+    if (this.ports.sleep === undefined) throw new Error('the real clock needs a sleep port');
     const nap = this.ports.sleep(next - this.now);
     this.sleeping = nap;
     await nap.done;
@@ -398,7 +385,7 @@ export class VirtualMachine {
   }
 
   private beginBoot(): void {
-    this.recorder.begin(1, this.moment());
+    this.recorder.begin(OPERATIONS.boot, this.moment());
     this.announceOperation();
   }
 
@@ -409,45 +396,6 @@ export class VirtualMachine {
 
   private moment(): Moment {
     return { retired: this.processor.retired, executed: this.processor.executed, virtualNs: this.now, wallNs: this.ports.wallClock() };
-  }
-
-  private timed<T>(reason: string, subject: string, reply: MaybePromise<T>, costOf: (reply: T) => ExitCost | undefined): MaybePromise<T> {
-    const sent = this.ports.wallClock();
-    this.countMessages(subject, 1);
-    const book = (answered: T): T => {
-      const took = this.ports.wallClock() - sent;
-      let tally = this.exitTallies.get(reason);
-      if (tally === undefined) this.exitTallies.set(reason, tally = new LatencyTally());
-      tally.record(took);
-      this.exitsAnswered++;
-      this.ports.hooks?.exitAnswered?.(reason, took);
-      const cost = costOf(answered);
-      let handlers = cost?.handlerNs ?? 0;
-      for (const nested of cost?.nested ?? []) this.countMessages(nested.bus, nested.count);
-      handlers = Math.min(handlers, took);
-      this.recorder.addWall(0, took - handlers, handlers);
-      return answered;
-    };
-    return reply instanceof Promise ? reply.then(book) : book(reply);
-  }
-
-  private countMessages(subject: string, count: number): void {
-    increment(this.messages, subject, count);
-    this.recorder.countMessages(subject, count);
-  }
-
-  private readRegisters(): RegisterState {
-    const { processor } = this;
-    return {
-      general: processor.cpu.u32.slice(0, 8),
-      eip: processor.getRegister('eip'), eflags: processor.getRegister('eflags'),
-      cr0: processor.getRegister('cr0'), cr2: processor.getRegister('cr2'), cr3: processor.getRegister('cr3'), cr4: processor.getRegister('cr4'),
-      cpl: processor.getRegister('cpl'),
-    };
-  }
-
-  private readSegments(): Record<(typeof SEGMENT_NAMES)[number], SegmentState> {
-    return Object.fromEntries(SEGMENT_NAMES.map((name) => [name, this.processor.getSegment(name)])) as Record<(typeof SEGMENT_NAMES)[number], SegmentState>;
   }
 
   private enter(state: MachineState, why: string): void {

@@ -1,0 +1,16 @@
+import type { Processor } from '@ringside/x86';
+import { SEGMENT_NAMES, type SegmentName } from './effect.js';
+import type { RegisterState, SegmentState } from './exit.js';
+
+/** The state groups that an exit can carry, read from a standing processor. */
+export function readRegisters(processor: Processor): RegisterState {
+  return {
+    general: processor.cpu.u32.slice(0, 8), eip: processor.getRegister('eip'), eflags: processor.getRegister('eflags'),
+    cr0: processor.getRegister('cr0'), cr2: processor.getRegister('cr2'), cr3: processor.getRegister('cr3'), cr4: processor.getRegister('cr4'),
+    cpl: processor.getRegister('cpl'),
+  };
+}
+
+export function readSegments(processor: Processor): Record<SegmentName, SegmentState> {
+  return Object.fromEntries(SEGMENT_NAMES.map((name) => [name, processor.getSegment(name)])) as Record<SegmentName, SegmentState>;
+}
