@@ -15,13 +15,13 @@ type PathFactory = (spec: VmSpec, image: Uint8Array) => PathMonitor | Promise<Pa
 
 const FACTORIES: Partial<Record<Path, PathFactory>> = {
   'hardware-assisted': (spec, image) => {
-    if (spec.mmu !== 'nested') throw new PathError(`the path hardware-assisted has only the mmu "nested" yet, not "${spec.mmu}"`);
-    return pathMonitor(new HardwareAssistedMachine(spec, image), HardwareAssistedMachine.MONITOR_BYTES, hardwareAssistedExits);
+    if (spec.mmu !== 'nested' && spec.mmu !== 'shadow') throw new PathError(`the path hardware-assisted has the mmus "nested" and "shadow", not "${spec.mmu}"`);
+    return pathMonitor(new HardwareAssistedMachine(spec, image), HardwareAssistedMachine.monitorBytes(spec), hardwareAssistedExits);
   },
   paravirt: async (spec, image) => {
     if (spec.mmu !== 'direct') throw new PathError(`the path paravirt has only the mmu "direct", not "${spec.mmu}"`);
-    if (spec.guestKernelRing !== 1) throw new PathError(`the path paravirt runs the guest's kernel in ring 1 yet, not in ring ${spec.guestKernelRing}`);
-    return paravirtMonitor(await buildDomain(spec, image));
+    if (spec.guestKernelRing === 0) throw new PathError('the path paravirt runs the guest\'s kernel in ring 1 or 3, not in ring 0');
+    return paravirtMonitor(await buildDomain(spec, image, spec.guestKernelRing));
   },
 };
 

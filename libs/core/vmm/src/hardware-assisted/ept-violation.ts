@@ -16,8 +16,8 @@ export const eptViolation: ExitHandlerEntry<HardwareAssistedMachine> = {
   summary: 'The first access to a piece of RAM exits once and ring -1 maps it; a data access where no RAM is becomes a bus cycle of the device model.',
   async handle(machine, transaction) {
     const { exit } = transaction;
-    if (exit.access === null || machine.ept.isRam(exit.guestPhysical)) {
-      machine.ept.map(transaction, exit.guestPhysical);
+    if (exit.access === null || machine.isRam(exit.guestPhysical)) {
+      if (machine.paging.kind === 'nested') machine.paging.ept.map(transaction, exit.guestPhysical);
       return RESUME;
     }
     const reply = await machine.cycle(transaction, 'mmio', exit.access, exit.interruptible);

@@ -4,14 +4,18 @@ import { SplitBoard } from '@ringside/platform';
 import type { BusAccess, ExecutionControls } from '@ringside/x86';
 import { MonitorSpace, PAGE_BYTES } from '../monitor-space.js';
 import type { Transaction } from '../transaction.js';
-import { initialControls, MSR_RESERVED } from './controls.js';
+import { ShadowMmu, SHADOW_PAGES } from '../shadow/shadow-mmu.js';
+import { initialControls, MSR_RESERVED, shadowControls } from './controls.js';
 import { ExtendedPageTables } from './extended-page-tables.js';
 
 const NO_BYTES = new Uint8Array(0);
 
-/** What ring -1 keeps for one hardware-assisted guest: its VMCS fields, its nested page tables, and its interrupt controllers and timer. */
+/** How the guest's memory is virtualized: nested page tables, or (first-generation VT-x) shadow page tables. */
+type Paging = { readonly kind: 'nested'; readonly ept: ExtendedPageTables } | { readonly kind: 'shadow'; readonly shadow: ShadowMmu };
+
+/** What ring -1 keeps for one hardware-assisted guest: its VMCS fields, its nested or shadow page tables, and its interrupt controllers and timer. */
 export class HardwareAssistedMachine {
-  readonly ept: ExtendedPageTables;
+  readonly paging: Paging;
   controls: ExecutionControls;
   /** PIC and PIT live here, every other device at the device model. */
   readonly board: SplitBoard;
@@ -20,6 +24,7 @@ export class HardwareAssistedMachine {
   /** Exits by reason that no control of ours asks for: 0 on a processor that does as it is told. */
   readonly unexpectedExits = new Map<number, number>();
   private readonly loaded: LoadedMultiboot;
+  private readonly ramBytes: number;
   private transaction: Transaction | null = null;
   private deadline = Infinity;
 
@@ -27,13 +32,28 @@ export class HardwareAssistedMachine {
   constructor(readonly spec: VmSpec, image: Uint8Array) {
     const ramBytes = spec.memoryMiB * 0x10_0000;
     this.loaded = loadMultiboot({ image, memoryBytes: ramBytes, commandLine: spec.commandLine });
-    this.ept = new ExtendedPageTables(new MonitorSpace(HardwareAssistedMachine.MONITOR_BYTES), ramBytes);
-    this.controls = initialControls(spec, this.ept.root);
+    this.ramBytes = ramBytes;
+    const space = new MonitorSpace(HardwareAssistedMachine.monitorBytes(spec));
+    if (spec.mmu === 'shadow') {
+      const shadow = new ShadowMmu(space);
+      this.paging = { kind: 'shadow', shadow };
+      this.controls = shadowControls(spec, shadow.controls);
+    } else {
+      const ept = new ExtendedPageTables(space, ramBytes);
+      this.paging = { kind: 'nested', ept };
+      this.controls = initialControls(spec, ept.root);
+    }
     // One exit is answered at a time, so the remote board is always asked on behalf of the transaction at hand.
     this.board = new SplitBoard({ cycle: (request) => this.transaction!.forward(request) });
   }
 
-  static readonly MONITOR_BYTES = ExtendedPageTables.MAX_PAGES * PAGE_BYTES;
+  static monitorBytes({ mmu }: VmSpec): number {
+    return (mmu === 'shadow' ? SHADOW_PAGES : ExtendedPageTables.MAX_PAGES) * PAGE_BYTES;
+  }
+
+  isRam(guestPhysical: number): boolean {
+    return guestPhysical < this.ramBytes;
+  }
 
   initialEffects(): Effect[] {
     return [...this.loaded.effects, { kind: 'controls', controls: this.controls }];
@@ -68,7 +88,11 @@ export class HardwareAssistedMachine {
   }
 
   private settle(transaction: Transaction, reply: BusReply): BusReply {
-    for (const effect of reply.effects) transaction.add(effect);
+    for (const effect of reply.effects) {
+      // A device that writes to a page table by DMA changes what the shadow was made of.
+      if (this.paging.kind === 'shadow' && effect.kind === 'memory' && effect.space === 'guest') this.paging.shadow.written(transaction, effect.address, effect.bytes.length);
+      transaction.add(effect);
+    }
     this.setDeadline(transaction, reply.deadline);
     return reply;
   }

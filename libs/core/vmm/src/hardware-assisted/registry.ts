@@ -15,10 +15,11 @@ import { tripleFault } from './triple-fault.js';
 import { unexpected } from './unexpected.js';
 import { unsupportedMode } from './unsupported-mode.js';
 import { vmcall } from './vmcall.js';
+import { writeTrace } from './write-trace.js';
 import { wrmsr } from './wrmsr.js';
 
 /** Every exit of a hardware-assisted guest, the common ones first. */
 export const hardwareAssistedExits = new ExitRegistry<HardwareAssistedMachine>([
   ioInstruction, eptViolation, hlt, preemptionTimer, interruptWindow, cpuid, crAccess, rdmsr, wrmsr, vmcall, invd, input,
-  exception, tripleFault, unsupportedMode,
+  exception, writeTrace, tripleFault, unsupportedMode,
 ], unexpected);

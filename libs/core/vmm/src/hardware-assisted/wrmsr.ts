@@ -2,8 +2,9 @@ import { StateGroup } from '@ringside/machine';
 import { ExitReason } from '@ringside/x86';
 import { GENERAL_PROTECTION, RETIRE } from '../dispositions.js';
 import type { ExitHandlerEntry } from '../exit-registry.js';
-import { MSR_RESERVED } from './controls.js';
+import { MSR_EFER, MSR_RESERVED } from './controls.js';
 import type { HardwareAssistedMachine } from './hardware-assisted-machine.js';
+import { reloadShadow } from './shadow-paging.js';
 
 export const wrmsr: ExitHandlerEntry<HardwareAssistedMachine> = {
   reason: ExitReason.Wrmsr,
@@ -17,6 +18,7 @@ export const wrmsr: ExitHandlerEntry<HardwareAssistedMachine> = {
     if (reserved === undefined || (value & reserved) !== 0n) return GENERAL_PROTECTION;
     machine.msrs.set(msr, value);
     transaction.add({ kind: 'msr', msr, value });
+    if (msr === MSR_EFER && machine.paging.kind === 'shadow') machine.setControls(transaction, reloadShadow(machine, transaction, transaction.exit.registers!));
     return RETIRE;
   },
 };
