@@ -14,7 +14,7 @@ import { fileURLToPath } from 'node:url';
 const source = join(dirname(fileURLToPath(import.meta.url)), '../../libs/core/x86/src');
 
 // State words (state.ts) and slot words (slot-layout.ts).
-const ESP = 4, EBP = 5, EAX = 0, EDX = 2, RESULT = 12, CARRIES = 13;
+const EAX = 0, ECX = 1, EDX = 2, ESP = 4, EBP = 5, RESULT = 12, CARRIES = 13;
 const CARRY_BITS = '0xc0000008';
 
 const checking = process.argv.includes('--check');
@@ -187,6 +187,8 @@ const tests = [
 const follow = 't = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run;';
 // A conditional jump does not end its run: when it is taken, the budget for the rest is given back.
 CONDITIONS.forEach((name, cc) => add([`J${name} Jb r`, `J${name} Jz r`], `${tests[cc]} { remaining += (slots[pc + 7] & 0xff) - 1; ${follow} } ${next}`));
+add(['LOOP Jb r'], `v = (i32[${ECX}] - 1) | 0; i32[${ECX}] = v; if (v !== 0) { remaining += (slots[pc + 7] & 0xff) - 1; ${follow} } ${next}`);
+add(['JECXZ Jb r'], `if (i32[${ECX}] === 0) { remaining += (slots[pc + 7] & 0xff) - 1; ${follow} } ${next}`);
 add(['JMP Jb r', 'JMP Jz r'], follow);
 const returnAddress = 'x = slots[pc + 7]; v = (eipPage + ((x >>> 12) & 0xfff) + ((x >>> 8) & 15)) | 0;';
 add(['CALL Jz r'], `${returnAddress} a = (i32[${ESP}] - 4) | 0; ${writeMemory[4]('v')} i32[${ESP}] = a; ${follow}`);

@@ -515,29 +515,33 @@ export function run(cpu: Cpu, single: boolean): number {
           v = i32[13]; if (i32[12] === 0 || (i32[12] ^ (v << 31) ^ v ^ (v << 1)) < 0) { remaining += (slots[pc + 7] & 0xff) - 1; t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run; } pc += 8; continue;
         case 179: // JG Jb r, JG Jz r
           v = i32[13]; if (i32[12] !== 0 && (i32[12] ^ (v << 31) ^ v ^ (v << 1)) >= 0) { remaining += (slots[pc + 7] & 0xff) - 1; t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run; } pc += 8; continue;
-        case 180: // JMP Jb r, JMP Jz r
+        case 180: // LOOP Jb r
+          v = (i32[1] - 1) | 0; i32[1] = v; if (v !== 0) { remaining += (slots[pc + 7] & 0xff) - 1; t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run; } pc += 8; continue;
+        case 181: // JECXZ Jb r
+          if (i32[1] === 0) { remaining += (slots[pc + 7] & 0xff) - 1; t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run; } pc += 8; continue;
+        case 182: // JMP Jb r, JMP Jz r
           t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run;
-        case 181: // CALL Jz r
+        case 183: // CALL Jz r
           x = slots[pc + 7]; v = (eipPage + ((x >>> 12) & 0xfff) + ((x >>> 8) & 15)) | 0; a = (i32[4] - 4) | 0; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) i32[(a + i32[e + 3]) >> 2] = v; else writeSlow32(cpu, a, v, user); i32[4] = a; t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run;
-        case 182: // RET v r
+        case 184: // RET v r
           a = i32[4]; e = tlb + ((a >>> 10) & 0x3ffc); eip = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); i32[4] = a + 4; way = 0; break run;
-        case 183: // RET v,Iw r
+        case 185: // RET v,Iw r
           a = i32[4]; e = tlb + ((a >>> 10) & 0x3ffc); eip = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); i32[4] = a + 4 + slots[pc + 6]; way = 0; break run;
-        case 184: // JMP Ev r
+        case 186: // JMP Ev r
           eip = i32[slots[pc + 2]]; way = 0; break run;
-        case 185: // JMP Ev m
+        case 187: // JMP Ev m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); eip = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); way = 0; break run;
-        case 186: // JMP Ev x
+        case 188: // JMP Ev x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); eip = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); way = 0; break run;
-        case 187: // CALL Ev r
+        case 189: // CALL Ev r
           w = i32[slots[pc + 2]]; x = slots[pc + 7]; v = (eipPage + ((x >>> 12) & 0xfff) + ((x >>> 8) & 15)) | 0; a = (i32[4] - 4) | 0; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) i32[(a + i32[e + 3]) >> 2] = v; else writeSlow32(cpu, a, v, user); i32[4] = a; eip = w; way = 0; break run;
-        case 188: // CALL Ev m
+        case 190: // CALL Ev m
           a = (i32[slots[pc + 3]] + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); x = slots[pc + 7]; v = (eipPage + ((x >>> 12) & 0xfff) + ((x >>> 8) & 15)) | 0; a = (i32[4] - 4) | 0; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) i32[(a + i32[e + 3]) >> 2] = v; else writeSlow32(cpu, a, v, user); i32[4] = a; eip = w; way = 0; break run;
-        case 189: // CALL Ev x
+        case 191: // CALL Ev x
           x = slots[pc + 4]; a = (i32[slots[pc + 3]] + (i32[x & 15] << (x >> 4)) + slots[pc + 5]) | 0; e = tlb + ((a >>> 10) & 0x3ffc); w = i32[e] === (a & 0xfffff003) ? i32[(a + i32[e + 3]) >> 2] : readSlow32(cpu, a, user); x = slots[pc + 7]; v = (eipPage + ((x >>> 12) & 0xfff) + ((x >>> 8) & 15)) | 0; a = (i32[4] - 4) | 0; e = tlb + ((a >>> 10) & 0x3ffc); if (i32[e + 1] === (a & 0xfffff003)) i32[(a + i32[e + 3]) >> 2] = v; else writeSlow32(cpu, a, v, user); i32[4] = a; eip = w; way = 0; break run;
-        case 190: // SETO Eb r …
+        case 192: // SETO Eb r …
           u8[slots[pc + 2]] = condition(cpu, slots[pc + 6]) ? 1 : 0; pc += 8; continue;
-        case 191: // CMOVO Gv,Ev r …
+        case 193: // CMOVO Gv,Ev r …
           if (condition(cpu, slots[pc + 6])) i32[slots[pc + 1]] = i32[slots[pc + 2]]; pc += 8; continue;
         default:
           i32[CURRENT_SLOT] = pc;

@@ -16,7 +16,7 @@ const LONGEST_RUN = 48;
 /** Page-table word of `codePage`: an instruction that crosses into the next page, which is decoded anew each time. */
 const CROSSES = -1;
 
-/** Bytes of an instruction that lies in two pages, or in what all-ones bus. */
+/** Bytes of an instruction that lies in two pages, or where there is no RAM. */
 const straddling = new Uint8Array(32);
 
 /** Slot of the instruction at `eip`. Raises the fetch's #GP or #PF. A slot below `FIRST_SLOT` is scratch: good for one execution. */
@@ -30,7 +30,7 @@ export function findSlot(cpu: Cpu, eip: number): number {
   if (host < 0) {
     cpu.strayReads++;
     straddling.fill(0xff);
-    return decodeOnce(cpu, straddling, 15, offset);
+    return tryDecode(cpu, straddling, 15, offset);
   }
   const page = codePage(cpu, host >>> 12, cpu.mode);
   let slot = page[offset]!;
@@ -110,11 +110,6 @@ function straddle(cpu: Cpu, linear: number, host: number, inPage: number, inSegm
   if (nextHost < 0) cpu.strayReads++;
   slot = tryDecode(cpu, straddling, total, offset);
   if (slot === MORE) raise(cpu, GP, 0);
-  return slot;
-}
-
-function decodeOnce(cpu: Cpu, bytes: Uint8Array, length: number, offset: number): number {
-  const slot = tryDecode(cpu, bytes, length, offset);
   return slot;
 }
 
