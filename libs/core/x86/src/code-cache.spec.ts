@@ -1,4 +1,4 @@
-import { codeWritten } from './code-cache.js';
+import { codeWritten, MOST_PAGES } from './code-cache.js';
 import { RAM_BASE } from './cpu.js';
 import { Processor } from './processor.js';
 import { StepResult } from './step.js';
@@ -51,4 +51,18 @@ it('grows, and starts anew when it is full, in the middle of execution', () => {
   }
   expect(cpu.code.generation).toBeGreaterThan(0);
   expect(cpu.code.slots.length).toBeLessThanOrEqual(1 << 22);
+});
+
+it('does not grow with a guest that executes everywhere', () => {
+  const processor = new Processor({ ramBytes: 0x100_0000 });
+  const { code } = processor.cpu;
+  const pages = MOST_PAGES + 500;
+  for (let n = 0; n < pages; n++) {
+    const at = 0x1_0000 + n * 4096;
+    processor.writePhysical('guest', at, n === pages - 1 ? Uint8Array.of(HLT) : Uint8Array.of(INC_EAX, 0xe9, ...word(4096 - 6))); // on to the next page
+  }
+  processor.setRegister('eip', 0x1_0000);
+  expect(processor.step(1_000_000)).toBe(StepResult.Halted);
+  expect(processor.getRegister('eax')).toBe(pages - 1);
+  expect(code.pages.size).toBeLessThanOrEqual(MOST_PAGES);
 });

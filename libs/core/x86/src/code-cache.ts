@@ -19,6 +19,8 @@ export const JUMP_MASK = JUMPS - 1;
 /** Offset of the user half in `jumps`. */
 export const USER_JUMPS = 2 * JUMPS;
 const MODES = 16;
+/** Most page tables (16 KiB each) before all code is dropped: a guest that executes everywhere must not make its host grow. */
+export const MOST_PAGES = 3072;
 
 /** Write detection is per 32 bytes, so that data beside code costs little. */
 const CHUNK_SHIFT = 5;
@@ -81,6 +83,7 @@ export function codePage(cpu: Cpu, hostPage: number, mode: number): Int32Array {
   const key = hostPage * MODES + mode;
   let page = code.pages.get(key);
   if (page === undefined) {
+    if (code.pages.size >= MOST_PAGES) dropCode(cpu);
     page = new Int32Array(4096);
     code.pages.set(key, page);
   }
