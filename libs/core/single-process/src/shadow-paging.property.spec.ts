@@ -1,0 +1,36 @@
+import { digestWords, type VmSpec } from '@ringside/machine';
+import { SingleProcess, specOf } from './single-process.js';
+import { pageTableGuest } from './testing/page-table-guest.js';
+
+const SEEDS = process.env.RINGSIDE_LONG === '1' ? 5_000 : 120;
+
+async function run(seed: number, path: Partial<VmSpec>): Promise<SingleProcess> {
+  const { image, memoryMiB } = pageTableGuest(seed);
+  const whole = await SingleProcess.create({ spec: specOf({ ...path, memoryMiB, hashStates: true }), image });
+  await whole.machine.step({ instructions: 50_000 });
+  return whole;
+}
+
+/** Every state on the way, and memory at the end: accessed and dirty bits with it. */
+function outcome({ machine }: SingleProcess): unknown {
+  const { processor, state, stateHash } = machine;
+  return {
+    state, retired: processor.retired, now: machine.now, hash: stateHash!.value, cr2: processor.getRegister('cr2'),
+    ram: digestWords(processor.readPhysical('guest', 0, processor.cpu.ramBytes)),
+  };
+}
+
+test(`${SEEDS} guests that edit the tables they run on go the same way natively and on shadow tables`, async () => {
+  const exits: Record<string, number> = {};
+  let finished = 0;
+  for (let seed = 0; seed < SEEDS; seed++) {
+    const native = await run(seed, { path: 'native', mmu: 'none' });
+    const shadow = await run(seed, { path: 'hardware-assisted', mmu: 'shadow' });
+    expect({ seed, ...outcome(shadow) as object }).toEqual({ seed, ...outcome(native) as object });
+    if (native.machine.state === 'shutdown') finished++;
+    for (const [reason, { count }] of Object.entries(shadow.machine.statistics().exits)) exits[reason] = (exits[reason] ?? 0) + count;
+  }
+  expect(finished).toBeGreaterThan(SEEDS * 0.8);
+  expect(exits['write-trace']).toBeGreaterThan(SEEDS);
+  expect(exits['exception-or-nmi']).toBeGreaterThan(SEEDS * 10);
+}, 3_600_000);
