@@ -124,6 +124,8 @@ export class VirtualMachine {
           applyToProcessor(this.processor, effect);
       }
     }
+    // The instruction that the answer completed is seen with all that the answer changed, and before the interrupt behind it.
+    this.processor.observe();
     if (vector !== null) this.processor.deliverInterrupt(vector);
   }
 
