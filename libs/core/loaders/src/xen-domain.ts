@@ -43,6 +43,8 @@ export interface XenDomainOptions {
   readonly consoleEventChannel: number;
   /** start_info.flags: SIF_PRIVILEGED 1, SIF_INITDOMAIN 2. 0 for a plain domain. */
   readonly flags: number;
+  /** Ring in which the kernel is entered: 1, as 32-bit Xen does, unless said. */
+  readonly kernelRing?: 1 | 3;
 }
 
 /** What one pseudo-physical frame is when the domain starts. Frames not listed are 'writable' when mapped, and unmapped. */

@@ -12,7 +12,7 @@ import { parseElf32, type ElfImage } from './elf32.js';
 import { LoaderError } from './loader-error.js';
 import { CHUNK_BYTES } from './memory-effects.js';
 import {
-  FLAT_RING1_CS, FLAT_RING1_DS, START_INFO, XEN_COMMAND_LINE_BYTES, XEN_PAGE_BYTES, XEN_VIRT_START_PAE,
+  FLAT_RING1_CS, FLAT_RING1_DS, FLAT_RING3_CS, FLAT_RING3_DS, START_INFO, XEN_COMMAND_LINE_BYTES, XEN_PAGE_BYTES, XEN_VIRT_START_PAE,
   type FrameType, type InitialFrame, type XenDomain, type XenDomainOptions, type XenImageNotes,
 } from './xen-domain.js';
 import { readXenNotes } from './xen-notes.js';
@@ -33,9 +33,11 @@ const L2_FLAGS = PRESENT | WRITABLE | USER | ACCESSED | DIRTY;
 /** Machine frames below 4 GiB: CR3 and 32-bit addresses reach no further. */
 const FRAMES_BELOW_4_GIB = 1 << 20;
 
-/** Flat segments of ring 1 (SDM Vol. 3C 25.4.1): DPL 1, present, 32-bit, 4 GiB. */
-const RING1_CODE_RIGHTS = 0xc0bb;
-const RING1_DATA_RIGHTS = 0xc0b3;
+/** Xen's flat segments by ring, with their rights (SDM Vol. 3C 25.4.1): DPL as the ring, present, 32-bit, 4 GiB. */
+const FLAT = {
+  1: { cs: FLAT_RING1_CS, ds: FLAT_RING1_DS, codeRights: 0xc0bb, dataRights: 0xc0b3 },
+  3: { cs: FLAT_RING3_CS, ds: FLAT_RING3_DS, codeRights: 0xc0fb, dataRights: 0xc0f3 },
+} as const;
 /** CR0: PG WP NE ET MP PE. CR4: PAE. */
 const CR0 = 0x8001_0033;
 const CR4 = 0x20;
@@ -65,7 +67,7 @@ export function buildXenDomain(options: XenDomainOptions): XenDomain {
   const hypercallPageMfn = notes.hypercallPage === null ? null : memory.mfnOf(notes.hypercallPage);
   const rootMfn = memory.mfnOf(layout.pageTables);
   return {
-    effects: [...memory.effects(), ...entryState(notes, layout, rootMfn)],
+    effects: [...memory.effects(), ...entryState(notes, layout, rootMfn, options.kernelRing ?? 1)],
     frames: initialFrames(layout, memory, types),
     notes, hypercallPageMfn, entry: notes.entry, stackPointer: layout.stack + XEN_PAGE_BYTES, startInfo: layout.startInfo,
     pageTableBase: layout.pageTables, pageTableFrames: layout.pageTableFrames, p2mList: layout.p2mList,
@@ -250,21 +252,22 @@ function initialFrames(layout: Layout, memory: DomainMemory, types: ReadonlyMap<
 }
 
 /** arch-x86/xen-x86_32.h: ESI = start_info, ESP = end of the boot stack, flat segments, paging on. */
-function entryState(notes: XenImageNotes, layout: Layout, rootMfn: number): Effect[] {
+function entryState(notes: XenImageNotes, layout: Layout, rootMfn: number, ring: 1 | 3): Effect[] {
+  const flat = FLAT[ring];
   const data = (['ds', 'es', 'fs', 'gs', 'ss'] as const).map((segment): Effect => (
-    { kind: 'segment', segment, selector: FLAT_RING1_DS, base: 0, limit: 0xffff_ffff, rights: RING1_DATA_RIGHTS }));
+    { kind: 'segment', segment, selector: flat.ds, base: 0, limit: 0xffff_ffff, rights: flat.dataRights }));
   const general = (['eax', 'ecx', 'edx', 'ebx', 'ebp', 'edi'] as const).map((register): Effect => ({ kind: 'register', register, value: 0 }));
   return [
     { kind: 'register', register: 'cr4', value: CR4 },
     { kind: 'register', register: 'cr3', value: rootMfn * XEN_PAGE_BYTES },
     { kind: 'register', register: 'cr0', value: CR0 },
-    { kind: 'segment', segment: 'cs', selector: FLAT_RING1_CS, base: 0, limit: 0xffff_ffff, rights: RING1_CODE_RIGHTS },
+    { kind: 'segment', segment: 'cs', selector: flat.cs, base: 0, limit: 0xffff_ffff, rights: flat.codeRights },
     ...data,
     ...general,
     { kind: 'register', register: 'esi', value: layout.startInfo },
     { kind: 'register', register: 'esp', value: layout.stack + XEN_PAGE_BYTES },
     { kind: 'register', register: 'eflags', value: EFLAGS },
-    { kind: 'register', register: 'cpl', value: 1 },
+    { kind: 'register', register: 'cpl', value: ring },
     { kind: 'register', register: 'eip', value: notes.entry },
   ];
 }

@@ -7,6 +7,7 @@ const PATHS = {
   native: { path: 'native', mmu: 'none', guestKernelRing: 0 },
   'hardware-assisted': { path: 'hardware-assisted', mmu: 'nested', guestKernelRing: 0 },
   paravirt: { path: 'paravirt', mmu: 'direct', guestKernelRing: 1, grantedPorts: [...RINGLET.grantedPorts] },
+  'paravirt, kernel in ring 3': { path: 'paravirt', mmu: 'direct', guestKernelRing: 3, grantedPorts: [...RINGLET.grantedPorts] },
 } satisfies Record<string, Partial<VmSpec>>;
 type TestedPath = keyof typeof PATHS;
 
@@ -16,7 +17,7 @@ const script = (lines: readonly string[]): ScriptStep[] => [...lines, RINGLET.ha
 interface Run { whole: SingleProcess; records: OperationRecord[]; digests: string[] }
 
 async function run(path: TestedPath, lines: readonly string[], changes: Partial<VmSpec> = {}): Promise<Run> {
-  const image = await guestImage(path === 'paravirt' ? 'ringlet-pv' : 'ringlet');
+  const image = await guestImage(PATHS[path].path === 'paravirt' ? 'ringlet-pv' : 'ringlet');
   const digests: string[] = [];
   const whole = await SingleProcess.create({
     spec: specOf({ ...PATHS[path], commandLine: '', script: script(lines), ...changes }), image, disk: await diskImage(RINGLET.disk),

@@ -10,6 +10,7 @@ const PATHS = {
   native: { path: 'native', mmu: 'none' },
   'hardware-assisted': { path: 'hardware-assisted', mmu: 'nested' },
   paravirt: { path: 'paravirt', mmu: 'direct', guestKernelRing: 1, grantedPorts: [...RINGLET.grantedPorts] },
+  'paravirt, kernel in ring 3': { path: 'paravirt', mmu: 'direct', guestKernelRing: 3, grantedPorts: [...RINGLET.grantedPorts] },
 } satisfies Record<string, Partial<VmSpec>>;
 
 /** The console without the kernel's lines about faults, whose frames and addresses differ. */
@@ -18,7 +19,7 @@ const answers = (console: string): string[] => console.split('\r\n').filter((lin
 async function trespass(path: keyof typeof PATHS): Promise<string[]> {
   const whole = await SingleProcess.create({
     spec: specOf({ ...PATHS[path], memoryMiB: 12, script: ['trespass', RINGLET.haltCommand].map((line) => ({ expect: RINGLET.prompt, send: `${line}\n` })) }),
-    image: await guestImage(path === 'paravirt' ? 'ringlet-pv' : 'ringlet'), disk: await diskImage(RINGLET.disk),
+    image: await guestImage(PATHS[path].path === 'paravirt' ? 'ringlet-pv' : 'ringlet'), disk: await diskImage(RINGLET.disk),
   });
   await whole.machine.run();
   expect([path, whole.machine.state]).toEqual([path, 'shutdown']);
@@ -31,4 +32,5 @@ test('what a program must not do is refused alike on every path', async () => {
   expect(native.length).toBeGreaterThan(40);
   expect(await trespass('hardware-assisted')).toEqual(native);
   expect(await trespass('paravirt')).toEqual(native);
+  expect(await trespass('paravirt, kernel in ring 3')).toEqual(native);
 });

@@ -32,20 +32,24 @@ static u32 exception_dpl(u32 vector) { return vector == VECTOR_BREAKPOINT || vec
 static struct xen_trap_info trap_table[34];
 
 void descriptors_init(void) {
+    xen_kernel_cs = xen_kernel_ring == 1 ? KERNEL_CS : USER_CS;
+    xen_kernel_ds = xen_kernel_ring == 1 ? KERNEL_DS : USER_DS;
+    /* What is not there, no program can load. */
+    if (xen_kernel_ring != 1) gdt[KERNEL_CS >> 3] = gdt[KERNEL_DS >> 3] = 0;
     xen_set_gdt(gdt, GDT_ENTRIES);
     asm volatile("mov %0, %%ds\n\tmov %0, %%es\n\tmov %1, %%ss\n\t"
-                 "ljmp %2, $1f\n1:"
-                 : : "r"(USER_DS), "r"(KERNEL_DS), "i"(KERNEL_CS) : "memory");
+                 "push %2\n\tpush $1f\n\tlret\n1:"
+                 : : "r"(USER_DS), "r"(xen_kernel_ds), "r"(xen_kernel_cs) : "memory");
 
     struct xen_trap_info *trap = trap_table;
     for (u32 vector = 0; vector < 32; vector++) {
         if (vector == 2 || vector == 15) continue; /* NMI is not for guests; 15 is reserved */
-        *trap++ = (struct xen_trap_info){vector, exception_dpl(vector), KERNEL_CS, trap_entries[vector]};
+        *trap++ = (struct xen_trap_info){vector, exception_dpl(vector), xen_kernel_cs, trap_entries[vector]};
     }
-    /* DPL 3, events not masked: Xen puts this gate into the IDT itself, and a system call does not pass through Xen. */
-    *trap++ = (struct xen_trap_info){VECTOR_SYSCALL, 3, KERNEL_CS, (u32)syscall_entry};
+    /* DPL 3, events not masked: in ring 1 Xen puts this gate into the IDT itself, and a system call does not pass through Xen. */
+    *trap++ = (struct xen_trap_info){VECTOR_SYSCALL, 3, xen_kernel_cs, (u32)syscall_entry};
     xen_set_trap_table(trap_table);
-    xen_set_callbacks(KERNEL_CS, (u32)event_entry, (u32)failsafe_entry);
+    xen_set_callbacks(xen_kernel_cs, (u32)event_entry, (u32)failsafe_entry);
 }
 
 #else

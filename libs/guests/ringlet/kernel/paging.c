@@ -8,6 +8,7 @@
  *
  * Each process has its own L3 and L2 tables for user (slot 0) and kernel (slot 3); the kernel's L1 tables are shared.
  * (The kernel's L2 could be shared too on the bare machine; Xen keeps its own entries in it, one set per address space.)
+ * Where programs must not run on the kernel's tables, they have an L3 table of their own, which shares all of theirs below it.
  */
 #include "paging.h"
 #include "memory.h"
@@ -51,16 +52,19 @@ void paging_init(u32 root, u32 frames, u32 *next_unused) {
 
 int space_create(struct space *space) {
     u32 root = frame_allocate_zeroed(), user = frame_allocate_zeroed(), kernel = frame_allocate_zeroed();
-    if (!root || !user || !kernel) {
+    u32 user_root = SEPARATE_USER_ROOT ? frame_allocate_zeroed() : 0;
+    if (!root || !user || !kernel || (SEPARATE_USER_ROOT && !user_root)) {
         if (root) frame_release(root);
         if (user) frame_release(user);
+        if (kernel) frame_release(kernel);
         return ERROR_NO_MEMORY;
     }
     memcpy(frame_address(kernel), kernel_l2, kernel_l2_used * sizeof(pte_t));
     pte_t *l3 = frame_address(root);
     l3[0] = pte_make(user, PTE_PRESENT);
     l3[L3_INDEX(KERNEL_BASE)] = pte_make(kernel, PTE_PRESENT);
-    *space = (struct space){.root = root};
+    if (user_root) *(pte_t *)frame_address(user_root) = l3[0];
+    *space = (struct space){.root = root, .user_root = user_root};
     return 0;
 }
 
@@ -75,16 +79,18 @@ static void for_each_table(const struct space *space, void (*visit)(u32 frame)) 
     visit(user);
     visit(kernel);
     visit(space->root);
+    if (space->user_root) visit(space->user_root);
 }
 
 void space_seal(struct space *space) {
     for_each_table(space, table_protect);
     root_pin(space->root);
+    if (space->user_root) root_pin(space->user_root);
     privops_commit();
     space->sealed = 1;
 }
 
-void space_load(const struct space *space) { load_page_tables(space->root); }
+void space_load(const struct space *space) { load_page_tables(space->root, space->user_root); }
 
 pte_t *space_lookup(const struct space *space, u32 linear) {
     if (linear >= USER_LIMIT) return NULL;
@@ -169,6 +175,7 @@ static void release_pages(const struct space *space) {
 void space_destroy(struct space *space) {
     if (space->sealed) {
         root_unpin(space->root);
+        if (space->user_root) root_unpin(space->user_root);
         for_each_table(space, table_unprotect);
         privops_commit();
     }

@@ -23,6 +23,7 @@
  * can be loaded, and every change is a privileged operation. */
 struct space {
     u32 root;
+    u32 user_root; /* what the program runs on, without the kernel; 0: on `root` */
     u32 sealed;
     u32 pages; /* user pages mapped */
 };

@@ -61,7 +61,9 @@ static inline void tlb_flush(void) {
     u32 cr3;
     asm volatile("mov %%cr3, %0\n\tmov %0, %%cr3" : "=r"(cr3) : : "memory");
 }
-static inline void load_page_tables(u32 root) { asm volatile("mov %0, %%cr3" : : "r"(root * PAGE_SIZE) : "memory"); }
+/* Programs run on the kernel's page tables: the processor keeps it from them by the U/S bit. */
+#define SEPARATE_USER_ROOT 0
+static inline void load_page_tables(u32 root, u32 user_root) { (void)user_root; asm volatile("mov %0, %%cr3" : : "r"(root * PAGE_SIZE) : "memory"); }
 /* A frame becomes, or ceases to be, a page table; a root is announced or withdrawn. The bare machine does not care. */
 static inline void table_protect(u32 frame) { (void)frame; }
 static inline void table_unprotect(u32 frame) { (void)frame; }

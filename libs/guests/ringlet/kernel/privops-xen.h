@@ -1,5 +1,5 @@
 /*
- * Privileged operations of a kernel that knows Xen: it runs in ring 1 and asks. The same list as `privops-native.h`; one of
+ * Privileged operations of a kernel that knows Xen: it runs in ring 1, or in ring 3 beside its programs, and asks. The same list as `privops-native.h`; one of
  * the two is the only difference between the two builds (build.sh passes it with -include).
  *
  * Changes of address spaces are queued and made by `privops_commit` with one hypercall: a trap costs more than what
@@ -11,17 +11,21 @@
 #include "xen.h"
 
 #define PARAVIRT 1
-#define BUILD_NAME "paravirtualized, ring 1"
+#define BUILD_NAME (xen_kernel_ring == 1 ? "paravirtualized, ring 1" : "paravirtualized, ring 3")
 
+/* That of the kernel's own descriptors. In ring 3 it has none: it uses the programs'. */
 #define KERNEL_RING 1
 
 #ifdef __ASSEMBLER__
 
 /*
  * Back to what was interrupted; ESP points at EIP, CS, EFLAGS, [ESP, SS]. A plain IRET does it unless events were on there
- * and are masked here (an event upcall masks them): then Xen must do both at once.
+ * and are masked here (an event upcall masks them): then Xen must do both at once. In ring 3 only Xen can go back at all: to a
+ * program, since that takes other page tables; to ourselves, since the frame says ring 0 to tell us from programs.
  */
 .macro RETURN_FROM_TRAP
+    cmpl $1, %ss:xen_kernel_ring
+    jne 2f
     testl $0x200, %ss:8(%esp)
     jz 1f
     cmpb $0, %ss:xen_shared_info + XEN_UPCALL_MASK
@@ -72,7 +76,9 @@ static inline u32 machine_to_frame(u32 machine) { return ((const u32 *)XEN_MACHI
 void table_store(pte_t *entry, pte_t value);
 void page_store(u32 linear, pte_t *entry, pte_t value);
 void tlb_flush(void);
-void load_page_tables(u32 root);
+/* In ring 3 the processor cannot tell the kernel from programs, so these run on page tables in which it does not stand. */
+#define SEPARATE_USER_ROOT (xen_kernel_ring == 3)
+void load_page_tables(u32 root, u32 user_root);
 /* A page table must not be writable: the kernel's own mapping of the frame becomes read-only before it is one. */
 void table_protect(u32 frame);
 void table_unprotect(u32 frame);

@@ -1,6 +1,6 @@
 /*
  * Entry of the paravirtualized build, and the ELF notes that tell Xen's domain builder what to do with it. Xen enters with paging
- * on, in ring 1, flat segments, events masked, ESI = start_info.
+ * on, in ring 1 (or 3: CS tells), flat segments, events masked, ESI = start_info.
  */
 #if PARAVIRT
 
@@ -39,6 +39,9 @@ _start:
     cld
     mov %esi, xen_start_info
     mov $boot_stack_top, %esp
+    mov %cs, %eax
+    and $3, %eax
+    mov %eax, xen_kernel_ring
     xor %ebp, %ebp
     call kernel_main
 

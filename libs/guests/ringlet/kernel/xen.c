@@ -7,6 +7,7 @@
 #include "xen.h"
 
 const struct xen_start_info *xen_start_info;
+u32 xen_kernel_ring, xen_kernel_cs, xen_kernel_ds;
 volatile struct xen_shared_info xen_shared_info __attribute__((section(".bss.page"), aligned(4096)));
 
 /* ---- The queue: consecutive page-table stores share one mmu_update, consecutive operations one mmuext_op. ---- */
@@ -73,7 +74,10 @@ void page_store(u32 linear, pte_t *entry, pte_t value) {
 }
 
 void tlb_flush(void) { extended(XEN_MMUEXT_TLB_FLUSH_LOCAL, 0); }
-void load_page_tables(u32 root) { extended(XEN_MMUEXT_NEW_BASEPTR, frame_to_machine(root)); }
+void load_page_tables(u32 root, u32 user_root) {
+    extended(XEN_MMUEXT_NEW_BASEPTR, frame_to_machine(root));
+    if (user_root) extended(XEN_MMUEXT_NEW_USER_BASEPTR, frame_to_machine(user_root));
+}
 void root_pin(u32 root) { extended(XEN_MMUEXT_PIN_L3_TABLE, frame_to_machine(root)); }
 void root_unpin(u32 root) { extended(XEN_MMUEXT_UNPIN_TABLE, frame_to_machine(root)); }
 
@@ -84,7 +88,7 @@ static void map_direct(u32 frame, u32 flags) {
 void table_protect(u32 frame) { map_direct(frame, PTE_PRESENT); }
 void table_unprotect(u32 frame) { map_direct(frame, PTE_PRESENT | PTE_WRITABLE); }
 
-void set_kernel_stack(u32 esp) { xen_queue(XEN_STACK_SWITCH, KERNEL_DS, esp, 0, 0); }
+void set_kernel_stack(u32 esp) { xen_queue(XEN_STACK_SWITCH, xen_kernel_ds, esp, 0, 0); }
 
 /* ---- Descriptor tables ---- */
 

@@ -50,6 +50,7 @@
 #define XEN_MMUEXT_UNPIN_TABLE 4
 #define XEN_MMUEXT_NEW_BASEPTR 5
 #define XEN_MMUEXT_TLB_FLUSH_LOCAL 6
+#define XEN_MMUEXT_NEW_USER_BASEPTR 15 /* only where the kernel runs in ring 3 */
 
 #define XEN_SCHEDOP_YIELD 0
 #define XEN_SCHEDOP_BLOCK 1
@@ -120,6 +121,8 @@ struct xen_console_ring {
 /* Mapped over this page of ours by machine_discover. */
 extern volatile struct xen_shared_info xen_shared_info;
 extern const struct xen_start_info *xen_start_info;
+/* Where Xen runs us: 1, or 3 as on 64-bit Xen. And so the selectors we run with. */
+extern u32 xen_kernel_ring, xen_kernel_cs, xen_kernel_ds;
 
 /* EAX = number (the stub loads it), arguments in EBX ECX EDX ESI EDI, result in EAX. Xen may spoil the argument registers. */
 extern u8 hypercall_page[];

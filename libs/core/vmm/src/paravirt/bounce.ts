@@ -34,6 +34,8 @@ export async function bounceFailsafe(exit: ParavirtExit): Promise<void> {
  * Xen's create_bounce_frame. On the kernel's stack (the current one, or SS1:ESP1 when the guest ran in ring 2 or 3), upwards:
  *
  *   [what `pushed` says] EIP  CS | saved upcall mask << 16  EFLAGS with IF = !mask  [ESP SS]
+ *
+ * With the kernel in ring 3 the RPL of that CS tells where the event came from, as on 64-bit Xen: 0 the kernel, 3 an application.
  */
 async function bounce(exit: ParavirtExit, target: Callback, pushed: readonly number[]): Promise<void> {
   const { domain, frame, memory, transaction } = exit;
@@ -42,7 +44,7 @@ async function bounce(exit: ParavirtExit, target: Callback, pushed: readonly num
     domain.crash(transaction, `the guest's handler stands in segment 0x${target.cs.toString(16)}, which is no code segment it may use`);
     return;
   }
-  const switches = (frame.cpl & 2) !== 0;
+  const switches = (domain.guestRing(frame) & 2) !== 0;
   const stackSelector = switches ? domain.kernelSs : frame.segment('ss').selector;
   const stack = domain.tables.descriptor(stackSelector);
   if (stack === null || !isStack(stack, target.cs & 3)) {
@@ -52,9 +54,11 @@ async function bounce(exit: ParavirtExit, target: Callback, pushed: readonly num
   const ss = switches ? segmentState(stackSelector, stack) : frame.segment('ss');
   const mask = await domain.events.upcallMask(transaction);
   const eflags = ((frame.eflags & ~EFLAGS_IF) | (mask === 0 ? EFLAGS_IF : 0)) >>> 0;
-  const words = [...pushed, frame.eip, (frame.segment('cs').selector & 0xffff) | (mask << 16), eflags];
+  const from = frame.segment('cs').selector & (domain.kernelRing === 3 && !switches ? 0xfffc : 0xffff);
+  const words = [...pushed, frame.eip, from | (mask << 16), eflags];
   if (switches) words.push(frame.esp, frame.segment('ss').selector);
   const esp = ((switches ? domain.kernelEsp : frame.esp) - words.length * 4) >>> 0;
+  domain.paging.enterKernelMode(transaction);
   try {
     memory.write32((ss.base + esp) >>> 0, ...words);
   } catch (error) {

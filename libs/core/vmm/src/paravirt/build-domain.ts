@@ -10,6 +10,7 @@ import { DirectPaging, PTE_ACCESSED, PTE_PRESENT, PTE_USER } from './direct-pagi
 import { Domain } from './domain.js';
 import { EventChannels } from './event-channels.js';
 import { FrameOwner, FrameTable, FrameType } from './frame-table.js';
+import type { KernelRing } from './kernel-ring.js';
 import { chooseMachineFrames, machineFrameSpace, type MachineFrames } from './machine-frames.js';
 import { XEN_SELECTORS } from './selectors.js';
 import { EventWords } from './vcpu-info.js';
@@ -58,7 +59,7 @@ export function domainMonitorBytes(spec: VmSpec): number {
  * then what only ring -1 can add. The domain's page tables go through the same validation as any the guest makes later.
  * Throws LoaderError for an image that is no PAE Xen PV kernel.
  */
-export async function buildDomain(spec: VmSpec, image: Uint8Array): Promise<{ domain: Domain; effects: Effect[] }> {
+export async function buildDomain(spec: VmSpec, image: Uint8Array, kernelRing: KernelRing): Promise<{ domain: Domain; effects: Effect[] }> {
   const { domainFrames, machineFrames, m2pPages, m2pTables } = sizesOf(spec);
   const machine = chooseMachineFrames(machineFrames, domainFrames, 1 + m2pPages + m2pTables);
   const [sharedInfoMfn, ...xenMfns] = machine.xen as [number, ...number[]];
@@ -76,7 +77,7 @@ export async function buildDomain(spec: VmSpec, image: Uint8Array): Promise<{ do
   const consolePort = channels.allocate({ kind: 'console' });
   const built = buildXenDomain({
     image, ramdisk: null, commandLine: spec.commandLine, pfnToMfn: machine.pfnToMfn, sharedInfoMachineAddress: sharedInfoMfn * PAGE_BYTES,
-    storeEventChannel: storePort, consoleEventChannel: consolePort, flags: START_FLAGS,
+    storeEventChannel: storePort, consoleEventChannel: consolePort, flags: START_FLAGS, kernelRing,
   });
 
   const controls = paravirtControls();
@@ -85,7 +86,7 @@ export async function buildDomain(spec: VmSpec, image: Uint8Array): Promise<{ do
       { mfns: [sharedInfoMfn], base: sharedInfo }, { mfns: m2pMfns, base: m2p }, { mfns: m2pTableMfns, base: m2pTableBase },
     ]),
     ...tables.initialEffects(),
-    ...XEN_VECTORS.map((vector) => tables.initialGate(vector, xenGate(vector))),
+    ...XEN_VECTORS.map((vector) => tables.initialGate(vector, xenGate(vector, kernelRing))),
     { kind: 'memory', space: 'monitor', address: sharedInfo, bytes: initialSharedInfo() },
     { kind: 'memory', space: 'monitor', address: m2p, bytes: machineToPhysical(machine, machineFrames) },
     { kind: 'memory', space: 'monitor', address: m2pTableBase, bytes: readOnlyTables(m2pMfns, m2pTables) },
@@ -95,9 +96,9 @@ export async function buildDomain(spec: VmSpec, image: Uint8Array): Promise<{ do
     ...hypercallPage(built),
   ];
 
-  const paging = new DirectPaging(initialFrameTable(machine, machineFrames, sharedInfoMfn), m2pTableMfns);
+  const paging = new DirectPaging(initialFrameTable(machine, machineFrames, sharedInfoMfn), m2pTableMfns, kernelRing);
   const domain = new Domain({
-    spec, tables, paging, channels, m2p,
+    spec, kernelRing, tables, paging, channels, m2p,
     events: new EventWords(sharedInfo),
     console: new Console(consolePort, built.consoleMfn),
     ramFrameOf: new Map([...machine.pfnToMfn].map((mfn, pfn) => [mfn, pfn])),
@@ -106,7 +107,7 @@ export async function buildDomain(spec: VmSpec, image: Uint8Array): Promise<{ do
   return { domain, effects };
 }
 
-/** Deprivileged: kernel in ring 1, privileged instructions raise #GP, events whose gates lead to ring 0 are exits. CPUID runs natively. */
+/** Deprivileged: no ring 0 for the kernel, privileged instructions raise #GP, events whose gates lead to ring 0 are exits. CPUID runs natively. */
 function paravirtControls(): ExecutionControls {
   return { ...NO_CONTROLS, nonRoot: true, deprivileged: true };
 }

@@ -4,6 +4,7 @@ import { MACH2PHYS_VIRT_START } from './abi.js';
 import { checkDescriptorPage } from './descriptor-check.js';
 import { Errno } from './errno.js';
 import { FrameOwner, FrameType, type FrameTable, isPageTable } from './frame-table.js';
+import type { KernelRing } from './kernel-ring.js';
 
 const { floor } = Math;
 
@@ -43,14 +44,17 @@ export class DirectPaging {
   private readonly mirrors = new Map<number, Uint32Array>();
   /** Counts TLB flushes. A frame whose stamp is not older may still stand in a TLB. */
   private flushes = 1;
-  /** Machine frame of the L3 table in CR3. */
+  /** Machine frame of the L3 table that the kernel runs on; without a kernel in ring 3, applications too. */
   root = -1;
+  /** Kernel in ring 3: that of the L3 table for applications (MMUEXT_NEW_USER_BASEPTR), or -1; and whether they run now. */
+  userRoot = -1;
+  private user = false;
   /** Frames of the domain that it gave back: (machine frame) → they can be had again. */
   readonly free: number[] = [];
   /** What the Xen slots of a fourth page directory hold, from FIRST_XEN_L2_SLOT on. */
   private readonly xenSlots: readonly Entry[];
 
-  constructor(readonly frames: FrameTable, xenL1Frames: readonly number[]) {
+  constructor(readonly frames: FrameTable, xenL1Frames: readonly number[], private readonly kernelRing: KernelRing) {
     this.xenSlots = xenL1Frames.map((mfn) => ({ low: ((mfn << 12) | PTE_PRESENT | PTE_USER | PTE_ACCESSED) >>> 0, high: 0 }));
   }
 
@@ -148,17 +152,49 @@ export class DirectPaging {
     return 0;
   }
 
+  /** MMUEXT_NEW_USER_BASEPTR: what applications run on when the kernel is in ring 3; frame 0 for nothing. */
+  async setUserRoot(transaction: Transaction, mfn: number): Promise<number> {
+    if (mfn !== 0) {
+      const result = await this.getPageAndType(transaction, mfn, FrameType.l3);
+      if (result !== 0) return result;
+    }
+    const old = this.userRoot;
+    this.userRoot = mfn === 0 ? -1 : mfn;
+    if (old >= 0) this.putPageAndType(transaction, old);
+    return 0;
+  }
+
+  /** Kernel in ring 3: whether applications run, on tables without the kernel (the opposite of Xen's TF_kernel_mode). */
+  get userMode(): boolean {
+    return this.user;
+  }
+
+  /** Kernel in ring 3: on to the applications' tables. False when the guest has named none. */
+  enterUserMode(transaction: Transaction): boolean {
+    if (this.userRoot < 0) return false;
+    this.user = true;
+    this.loadRoot(transaction);
+    return true;
+  }
+
+  /** Kernel in ring 3: back to the kernel's tables. */
+  enterKernelMode(transaction: Transaction): void {
+    if (!this.user) return;
+    this.user = false;
+    this.loadRoot(transaction);
+  }
+
   /** Change one entry of a table in use. `preserveAd`: Accessed and Dirty stay as the processor left them. */
   async updateEntry(transaction: Transaction, mfn: number, index: number, wanted: Entry, preserveAd: boolean): Promise<number> {
     const type = this.frames.type[mfn]!;
     const mirror = this.mirrors.get(mfn)!;
     if (index >= guestEntries(type)) return type === FrameType.l2Xen ? -Errno.EPERM : -Errno.EINVAL;
-    if (type === FrameType.l3 && index === L3_ENTRIES - 1 && (wanted.low & PTE_PRESENT) === 0) return -Errno.EINVAL;
+    if (type === FrameType.l3 && index === L3_ENTRIES - 1 && this.xenSlotsNeeded && (wanted.low & PTE_PRESENT) === 0) return -Errno.EINVAL;
     const old = entryAt(mirror, index);
     const keepsReference = sameReference(type, old, wanted);
     const result = keepsReference ? checkFlags(type, wanted) : await this.getEntry(transaction, type, index, wanted);
     if (result !== 0) return result;
-    let { low } = wanted;
+    let low = this.adjustFlags(type, wanted.low);
     if (preserveAd && (low & PTE_PRESENT) !== 0 && (old.low & PTE_PRESENT) !== 0) {
       const current = await transaction.read('guest', mfn * PAGE_BYTES + index * 8, 1);
       low = ((low & ~(PTE_ACCESSED | PTE_DIRTY)) | (current[0]! & (PTE_ACCESSED | PTE_DIRTY))) >>> 0;
@@ -168,13 +204,13 @@ export class DirectPaging {
     transaction.write32('guest', mfn * PAGE_BYTES + index * 8, low, wanted.high);
     if (!keepsReference) this.putEntry(transaction, type, old);
     // The processor holds the four top entries in registers (SDM Vol. 3A 4.4.1).
-    if (mfn === this.root) this.loadRoot(transaction);
+    if (mfn === this.loadedRoot) this.loadRoot(transaction);
     return 0;
   }
 
-  /** The entry that maps `linear` in the guest's current tables, or null. Never Xen's own part of the address space. */
-  walk(linear: number): Walk | null {
-    const leaf = this.leafTable(linear);
+  /** The entry that maps `linear` in the guest's current tables (or in its kernel's), or null. Never Xen's own part of the address space. */
+  walk(linear: number, tables: 'current' | 'kernel' = 'current'): Walk | null {
+    const leaf = this.leafTable(linear, tables);
     if (leaf === null) return null;
     const { tableMfn, index, writable, user } = leaf;
     const entry = entryAt(this.mirrors.get(tableMfn)!, index);
@@ -183,9 +219,9 @@ export class DirectPaging {
   }
 
   /** The L1 table and index that `linear` goes through, whatever stands there. */
-  leafTable(linear: number): Walk | null {
+  leafTable(linear: number, tables: 'current' | 'kernel' = 'current'): Walk | null {
     if (linear >= MACH2PHYS_VIRT_START || this.root < 0) return null;
-    const directory = entryAt(this.mirrors.get(this.root)!, linear >>> 30);
+    const directory = entryAt(this.mirrors.get(tables === 'kernel' ? this.root : this.loadedRoot)!, linear >>> 30);
     if ((directory.low & PTE_PRESENT) === 0) return null;
     const table = entryAt(this.mirrors.get(entryFrame(directory))!, (linear >>> 21) & (ENTRIES - 1));
     if ((table.low & PTE_PRESENT) === 0) return null;
@@ -219,8 +255,8 @@ export class DirectPaging {
     if (type === FrameType.writable || type === FrameType.none) return 0;
     if (!transaction.spend(PAGE_WORK)) return -Errno.E2BIG;
     const words = new Uint32Array((await transaction.read('guest', mfn * PAGE_BYTES, PAGE_BYTES)).buffer);
-    if (type === FrameType.segDesc) return checkDescriptorPage(transaction, mfn, words);
-    if (type === FrameType.l3 && (words[(L3_ENTRIES - 1) * 2]! & PTE_PRESENT) === 0) return -Errno.EINVAL;
+    if (type === FrameType.segDesc) return checkDescriptorPage(transaction, mfn, words, this.kernelRing);
+    if (type === FrameType.l3 && this.xenSlotsNeeded && (words[(L3_ENTRIES - 1) * 2]! & PTE_PRESENT) === 0) return -Errno.EINVAL;
     this.mirrors.set(mfn, words);
     const count = guestEntries(type);
     for (let index = 0; index < count; index++) {
@@ -229,6 +265,7 @@ export class DirectPaging {
       while (index-- > 0) this.putEntry(transaction, type, entryAt(words, index));
       return result;
     }
+    this.adjustTable(transaction, mfn, type, words);
     if (type === FrameType.l2Xen) this.installXenSlots(transaction, mfn, words);
     return 0;
   }
@@ -257,6 +294,30 @@ export class DirectPaging {
     this.putPage(transaction, mfn);
   }
 
+  /** A kernel in ring 1 always sees the M2P; tables for applications of a kernel in ring 3 may end below the fourth GiB. */
+  private get xenSlotsNeeded(): boolean {
+    return this.kernelRing === 1;
+  }
+
+  /**
+   * Xen's adjust_guest_l1e of 64-bit guests: a kernel in ring 3 can use no page that is a supervisor's, so U/S is set whatever
+   * the guest says. Root entries have no such bit.
+   */
+  private adjustFlags(type: number, low: number): number {
+    return this.kernelRing === 3 && type !== FrameType.l3 && (low & PTE_PRESENT) !== 0 ? (low | PTE_USER) >>> 0 : low;
+  }
+
+  private adjustTable(transaction: Transaction, mfn: number, type: number, words: Uint32Array): void {
+    const count = guestEntries(type);
+    let adjusted = false;
+    for (let index = 0; index < count; index++) {
+      const low = words[index * 2]!;
+      words[index * 2] = this.adjustFlags(type, low);
+      adjusted ||= words[index * 2] !== low;
+    }
+    if (adjusted) transaction.write('guest', mfn * PAGE_BYTES, new Uint8Array(words.buffer).slice(0, count * 8));
+  }
+
   /** Whatever the guest left in them, Xen's slots hold Xen's tables: the M2P read-only, and nothing else. */
   private installXenSlots(transaction: Transaction, mfn: number, words: Uint32Array): void {
     for (let slot = FIRST_XEN_L2_SLOT; slot < ENTRIES; slot++) {
@@ -268,9 +329,14 @@ export class DirectPaging {
     transaction.write('guest', mfn * PAGE_BYTES + FIRST_XEN_L2_SLOT * 8, bytes);
   }
 
+  /** Machine frame of the L3 table in CR3. */
+  private get loadedRoot(): number {
+    return this.user ? this.userRoot : this.root;
+  }
+
   private loadRoot(transaction: Transaction): void {
     this.flushes++;
-    transaction.add({ kind: 'register', register: 'cr3', value: (this.root * PAGE_BYTES) >>> 0 });
+    transaction.add({ kind: 'register', register: 'cr3', value: (this.loadedRoot * PAGE_BYTES) >>> 0 });
   }
 }
 

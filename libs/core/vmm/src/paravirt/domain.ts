@@ -1,10 +1,12 @@
 import type { BusReply, VmSpec } from '@ringside/machine';
+import type { GuestFrame } from '../deprivileged/guest-frame.js';
 import type { MonitorTables } from '../deprivileged/monitor-tables.js';
 import type { Transaction } from '../transaction.js';
 import type { Console } from './console.js';
 import type { DirectPaging } from './direct-paging.js';
 import type { EventChannels } from './event-channels.js';
 import { Virq } from './abi.js';
+import type { KernelRing } from './kernel-ring.js';
 import type { EventWords } from './vcpu-info.js';
 
 const { min } = Math;
@@ -21,6 +23,7 @@ export type Blocked = { readonly kind: 'block' } | { readonly kind: 'poll'; read
 /** What its parts must be able to find when the domain is built. */
 export interface DomainParts {
   readonly spec: VmSpec;
+  readonly kernelRing: KernelRing;
   readonly tables: MonitorTables;
   readonly paging: DirectPaging;
   readonly events: EventWords;
@@ -35,6 +38,7 @@ export interface DomainParts {
 /** A paravirtualized guest as Xen knows it (struct domain and its one struct vcpu). */
 export class Domain {
   readonly spec: VmSpec;
+  readonly kernelRing: KernelRing;
   readonly tables: MonitorTables;
   readonly paging: DirectPaging;
   readonly events: EventWords;
@@ -77,6 +81,7 @@ export class Domain {
 
   constructor(parts: DomainParts) {
     this.spec = parts.spec;
+    this.kernelRing = parts.kernelRing;
     this.tables = parts.tables;
     this.paging = parts.paging;
     this.events = parts.events;
@@ -84,6 +89,15 @@ export class Domain {
     this.console = parts.console;
     this.m2p = parts.m2p;
     this.ramFrameOf = parts.ramFrameOf;
+  }
+
+  /**
+   * The ring that the guest believes it runs in: 1 its kernel, 3 its applications. With the kernel in ring 3 the processor's CPL
+   * is 3 for both, and which page tables are loaded tells.
+   */
+  guestRing(frame: GuestFrame): number {
+    if (this.kernelRing === 1) return frame.cpl;
+    return this.paging.userMode ? 3 : 1;
   }
 
   /** A reply of the board that ring -1 asked for. */

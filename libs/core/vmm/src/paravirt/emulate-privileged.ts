@@ -126,14 +126,14 @@ function done(instruction: Prefixed): Emulation {
 }
 
 /** Whether the guest runs its kernel: only that may do what ring 0 does. */
-function inKernel({ frame }: ParavirtExit): boolean {
-  return frame.cpl === 1;
+function inKernel({ domain, frame }: ParavirtExit): boolean {
+  return domain.guestRing(frame) === 1;
 }
 
 // ---- Ports ------------------------------------------------------------------------------------------------------------------
 
 function hasIopl({ domain, frame }: ParavirtExit): boolean {
-  return (frame.cpl === 3 ? 3 : 1) <= domain.iopl;
+  return (domain.guestRing(frame) === 3 ? 3 : 1) <= domain.iopl;
 }
 
 /** guest_io_okay: IOPL, or the guest's own I/O bitmap. */
@@ -142,7 +142,7 @@ async function portAllowed(exit: ParavirtExit, port: number, size: number): Prom
   const { linear, ports } = exit.domain.ioBitmap;
   if (ports <= port + size) return false;
   try {
-    const bytes = await exit.memory.read(linear + (port >>> 3), 2);
+    const bytes = await exit.kernelMemory.read(linear + (port >>> 3), 2);
     const mask = bytes[0]! | (bytes[1]! << 8);
     return (mask & (((1 << size) - 1) << (port & 7))) === 0;
   } catch (error) {
@@ -208,7 +208,7 @@ async function emulateString(exit: ParavirtExit, instruction: Prefixed, opcode: 
   } catch (error) {
     if (!(error instanceof GuestFault)) throw error;
     const present = exit.domain.paging.walk(error.linear) !== null ? 1 : 0;
-    return { kind: 'page-fault', linear: error.linear, errorCode: present | (write ? 0 : 2) | (frame.cpl === 3 ? 4 : 0) };
+    return { kind: 'page-fault', linear: error.linear, errorCode: present | (write ? 0 : 2) | (exit.domain.guestRing(frame) === 3 ? 4 : 0) };
   }
   general[index] = backwards ? offset - size : offset + count * size;
   if (!instruction.rep) return done(instruction);

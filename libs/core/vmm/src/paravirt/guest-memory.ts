@@ -12,9 +12,12 @@ export class GuestFault extends Error {
   }
 }
 
-/** Xen's copy_from_guest and copy_to_guest: the guest's linear memory, through its own page tables, as its kernel sees it. */
+/**
+ * Xen's copy_from_guest and copy_to_guest: the guest's linear memory, through its own page tables: those it runs on now, or its kernel's.
+ * They differ only while an application of a kernel in ring 3 runs, which must reach nothing through ring -1 that it does not itself.
+ */
 export class GuestMemory {
-  constructor(private readonly paging: DirectPaging, private readonly transaction: Transaction) {}
+  constructor(private readonly paging: DirectPaging, private readonly transaction: Transaction, private readonly tables: 'current' | 'kernel' = 'current') {}
 
   /** Throws GuestFault. */
   async read(linear: number, length: number): Promise<Uint8Array> {
@@ -51,7 +54,7 @@ export class GuestMemory {
     const pieces = [];
     for (let offset = 0; offset < length;) {
       const at = linear + offset;
-      const walk = at <= 0xffff_ffff ? this.paging.walk(at) : null;
+      const walk = at <= 0xffff_ffff ? this.paging.walk(at, this.tables) : null;
       if (walk === null || (access === 'write' && !walk.writable)) throw new GuestFault(at);
       const inPage = at % PAGE_BYTES;
       const count = min(PAGE_BYTES - inPage, length - offset);

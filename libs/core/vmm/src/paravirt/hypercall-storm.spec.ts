@@ -7,13 +7,13 @@ import { DOMID_SELF, Hypercall } from './abi.js';
 /*
  * A hostile kernel: random hypercalls with random arguments over random memory, between them exceptions and timer exits.
  * Whatever it asks for, ring -1 answers with a result, an errno or a named end; it never throws, and its
- * answers stay small.
+ * answers stay small. Every third kernel runs in ring 3.
  *
  * The test can lie if every guest dies at once: the last expectation asks how long they lived.
  */
 const SEEDS = Array.from({ length: 12 }, (_, index) => index + 1);
 const EXITS = 250;
-const RING1_CS = 0xe019;
+const RING1_CS = 0xe019, RING3_CS = 0xe02b;
 /** The largest list of effects that one exit may cause. */
 const MAX_EFFECTS = 200_000;
 const NUMBERS = Object.values(Hypercall);
@@ -33,7 +33,8 @@ describe('hypercall storms', () => {
 
   it.each(SEEDS)('end in an answer each, seed %i', async (seed) => {
     const random = randomFrom(seed);
-    const guest = await ModelGuest.create({ grantedPorts: [{ from: 0x1f0, to: 0x1f7 }] });
+    const guest = await ModelGuest.create({ grantedPorts: [{ from: 0x1f0, to: 0x1f7 }], guestKernelRing: seed % 3 === 0 ? 3 : 1 });
+    const kernelCs = seed % 3 === 0 ? RING3_CS : RING1_CS;
     const frames = guest.peek32(guest.peek32(guest.startInfo + 68)[0]!, 2048);
     const frame = (): number => (random(8) === 0 ? random(0x10_0000) : frames[random(frames.length)]!);
     const word = (): number => {
@@ -51,10 +52,10 @@ describe('hypercall storms', () => {
     guest.set('esp', PLAYGROUND + 0x3_f000);
     for (const page of [0, 1, 2, 3]) guest.poke32(PLAYGROUND + page * 4096, ...Array.from({ length: 256 }, word));
     // Handlers for every exception, so that the guest lives on.
-    guest.poke(PLAYGROUND, Uint8Array.from(Array.from({ length: 20 }, (_, vector) => [vector, 0, RING1_CS & 0xff, RING1_CS >> 8, 0, 0x10, 0, 0xc0]).flat()));
+    guest.poke(PLAYGROUND, Uint8Array.from(Array.from({ length: 20 }, (_, vector) => [vector, 0, kernelCs & 0xff, kernelCs >> 8, 0, 0x10, 0, 0xc0]).flat()));
     guest.poke(PLAYGROUND + 160, new Uint8Array(8));
     expect(await guest.call(Hypercall.set_trap_table, PLAYGROUND)).toBe(0);
-    await guest.call(Hypercall.set_callbacks, RING1_CS, ENTRY, RING1_CS, ENTRY);
+    await guest.call(Hypercall.set_callbacks, kernelCs, ENTRY, kernelCs, ENTRY);
     let life = 0;
     for (; life < EXITS && guest.stopped === null; life++) {
       guest.now += random(5000);

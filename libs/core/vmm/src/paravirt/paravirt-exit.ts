@@ -8,11 +8,14 @@ import { GuestMemory } from './guest-memory.js';
 /** One exit of a domain: the transaction, the guest's registers as they change, and its memory as it sees it. */
 export class ParavirtExit {
   readonly frame: GuestFrame;
+  /** Memory as the guest sees it now; as its kernel does. */
   readonly memory: GuestMemory;
+  readonly kernelMemory: GuestMemory;
 
   constructor(readonly domain: Domain, readonly transaction: Transaction) {
     this.frame = new GuestFrame(transaction.exit);
     this.memory = new GuestMemory(domain.paging, transaction);
+    this.kernelMemory = new GuestMemory(domain.paging, transaction, 'kernel');
   }
 
   /**

@@ -70,6 +70,7 @@ export function checkFrameTable(guest: ModelGuest): void {
     }
   }
   use(paging.root, FrameType.l3);
+  if (paging.userRoot >= 0) use(paging.userRoot, FrameType.l3);
   for (const mfn of [...domain.gdtFrames, ...domain.ldt.frames]) use(mfn, FrameType.segDesc);
   for (const mfn of guest.xenWrittenFrames) use(mfn, FrameType.writable);
   const { vcpuInfoPlace } = domain.events;

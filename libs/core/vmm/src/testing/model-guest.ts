@@ -41,7 +41,7 @@ export class ModelGuest implements GuestMemoryReader {
   static async create(change: Partial<VmSpec> = {}, image = xenKernel()): Promise<ModelGuest> {
     const spec = { ...PARAVIRT, ...change };
     const guest = new ModelGuest(spec.memoryMiB * 0x10_0000);
-    const built = await buildDomain(spec, image);
+    const built = await buildDomain(spec, image, spec.guestKernelRing === 3 ? 3 : 1);
     guest.domain = built.domain;
     guest.monitor = new VirtualMachineMonitor(spec, paravirtMonitor(built), { bus: guest.bus, memory: guest });
     guest.monitorMemory = new Uint8Array(guest.monitor.monitorBytes);

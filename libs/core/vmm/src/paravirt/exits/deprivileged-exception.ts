@@ -9,6 +9,8 @@ import type { ParavirtExitEntry } from './paravirt-registry.js';
 
 const INVALID_OPCODE = 6, DEVICE_NOT_AVAILABLE = 7, DOUBLE_FAULT = 8, GENERAL_PROTECTION = 13, PAGE_FAULT = 14;
 const CR0_TS = 8;
+/** Error code of #PF: the access was made in ring 3 (SDM Vol. 3A 4.7). */
+const PAGE_FAULT_USER = 4;
 /** INT n is two bytes. */
 const INT_LENGTH = 2;
 
@@ -26,7 +28,7 @@ export const deprivilegedException: ParavirtExitEntry = {
       return exit.finish(RETIRE, true);
     }
     switch (vector) {
-      case GENERAL_PROTECTION: return generalProtection(exit, errorCode ?? 0);
+      case GENERAL_PROTECTION: return bounceGeneralProtection(exit, errorCode ?? 0);
       case INVALID_OPCODE: {
         const length = await emulateForced(exit);
         if (length > 0) return emulated(exit, length);
@@ -40,7 +42,8 @@ export const deprivilegedException: ParavirtExitEntry = {
         const { cr2 } = transaction.exit.registers!;
         domain.cr2 = cr2;
         domain.events.setCr2(transaction, cr2);
-        break;
+        await bounceTrap(exit, vector, ((errorCode ?? 0) & ~PAGE_FAULT_USER) | (domain.guestRing(frame) === 3 ? PAGE_FAULT_USER : 0));
+        return exit.finish(RESUME, true);
       }
       case DOUBLE_FAULT:
         domain.crash(transaction, 'the guest\'s kernel stack could not take an exception\'s frame (double fault)');
@@ -52,13 +55,14 @@ export const deprivilegedException: ParavirtExitEntry = {
   },
 };
 
-async function generalProtection(exit: ParavirtExit, errorCode: number): Promise<ExitReply> {
+/** #GP of the guest, or an attempt that shall end as one: emulate what it wanted, lead INT n through the trap table, or deliver it. */
+export async function bounceGeneralProtection(exit: ParavirtExit, errorCode: number): Promise<ExitReply> {
   const { domain, frame } = exit;
   // Error code: IDT bit set and EXT clear: an INT n whose gate the guest may not use. Its trap table decides.
   if ((errorCode & 3) === 2) {
     const vector = (errorCode >>> 3) & 0xff;
     const trap = domain.trapTable.get(vector);
-    if (trap !== undefined && trap.dpl >= (frame.cpl === 3 ? 3 : 1)) {
+    if (trap !== undefined && trap.dpl >= (domain.guestRing(frame) === 3 ? 3 : 1)) {
       frame.eip = (frame.eip + INT_LENGTH) >>> 0;
       await bounceTrap(exit, vector, 0);
       return exit.finish(RESUME, true);

@@ -12,9 +12,10 @@ export const stackSwitch: HypercallEntry = {
   name: 'stack_switch',
   summary: 'Sets the kernel stack for the next entry from ring 3: SS1:ESP1 of the TSS.',
   call({ domain, transaction }, [ss, esp]) {
-    domain.kernelSs = fixSelector(ss! & 0xffff);
+    domain.kernelSs = fixSelector(ss! & 0xffff, domain.kernelRing);
     domain.kernelEsp = esp!;
-    domain.tables.setInnerStack(transaction, domain.kernelSs, esp!);
+    // With the kernel in ring 3 no event changes the ring: the stack is ring -1's to switch.
+    if (domain.kernelRing === 1) domain.tables.setInnerStack(transaction, domain.kernelSs, esp!);
     return 0;
   },
 };

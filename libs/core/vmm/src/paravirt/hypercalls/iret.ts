@@ -15,7 +15,9 @@ const DATA_SEGMENTS: readonly SegmentName[] = ['es', 'ds', 'fs', 'gs'];
 /**
  * iret(): return from an event or exception with the virtual interrupt flag. The frame stands at ESP:
  *
- *   EAX  EIP  CS  EFLAGS  [ESP  SS, when CS is not ring 1]
+ *   EAX  EIP  CS  EFLAGS  [ESP  SS, when CS is not the kernel's]
+ *
+ * A kernel in ring 3 names itself by RPL 0 or 1 in CS; RPL 3 returns to an application, on the page tables made for those.
  *
  * EFLAGS.IF becomes !evtchn_upcall_mask; the processor's own IF stays 1. A frame that cannot be read ends the domain; a
  * selector that cannot be loaded goes to the failsafe callback.
@@ -37,12 +39,16 @@ export const iret: HypercallEntry = {
       return 0;
     }
     const [eax, eip, csWord, eflags] = words as unknown as [number, number, number, number];
-    const cs = fixSelector(csWord & 0xffff);
-    if ((csWord & 3) === 0 || (eflags & EFLAGS_VM) !== 0) {
+    const cs = fixSelector(csWord & 0xffff, domain.kernelRing);
+    if ((domain.kernelRing === 1 && (csWord & 3) === 0) || (eflags & EFLAGS_VM) !== 0) {
       domain.crash(transaction, (eflags & EFLAGS_VM) !== 0 ? 'the iret hypercall asked for virtual-8086 mode' : `the iret hypercall asked for ring 0 (CS 0x${(csWord & 0xffff).toString(16)})`);
       return 0;
     }
     const outward = words.length > 4;
+    if (outward && domain.kernelRing === 3 && !domain.paging.enterUserMode(transaction)) {
+      domain.crash(transaction, 'the iret hypercall asked for an application, and the guest has named no page tables for those (MMUEXT_NEW_USER_BASEPTR)');
+      return 0;
+    }
     frame.eip = eip;
     frame.eflags = ((eflags & ~(EFLAGS_IOPL | EFLAGS_NT)) | EFLAGS_IF) >>> 0;
     frame.esp = outward ? words[4]! : (frame.esp + 16) >>> 0;

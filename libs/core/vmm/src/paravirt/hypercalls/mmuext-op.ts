@@ -42,6 +42,7 @@ async function perform(exit: ParavirtExit, command: number, first: number, secon
     case MmuExt.pin_l4_table: return -Errno.EINVAL; // PAE has three levels.
     case MmuExt.unpin_table: return paging.unpin(transaction, first);
     case MmuExt.new_baseptr: return paging.setRoot(transaction, first);
+    case MmuExt.new_user_baseptr: return domain.kernelRing === 3 ? paging.setUserRoot(transaction, first) : -Errno.ENOSYS;
     case MmuExt.tlb_flush_local: case MmuExt.tlb_flush_multi: case MmuExt.tlb_flush_all:
       paging.flush(transaction);
       return 0;

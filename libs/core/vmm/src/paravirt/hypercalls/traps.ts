@@ -1,20 +1,18 @@
-import { gateDescriptor } from '../../deprivileged/segment-descriptor.js';
 import { CALLBACKF_MASK_EVENTS, CallbackOp, CallbackType, Hypercall, HYPERCALL_VECTOR, TI_DPL, TI_MASK_EVENTS, TRAP_INFO_BYTES } from '../abi.js';
-import { fixSelector, gateSelectorOkay } from '../descriptor-check.js';
+import { fixSelector } from '../descriptor-check.js';
 import { NO_CALLBACK, type Callback, type TrapInfo } from '../domain.js';
 import { Errno } from '../errno.js';
-import { xenGate } from '../xen-gates.js';
+import { guestGate, xenGate } from '../xen-gates.js';
 import type { ParavirtExit } from '../paravirt-exit.js';
 import type { HypercallEntry } from './hypercall-registry.js';
 
 /** The first vector that is no exception. */
 const FIRST_INTERRUPT_VECTOR = 32;
-const TRAP_GATE = 15;
 
 /**
  * set_trap_table(table): where the guest wants its exceptions and INT n, up to an entry with address 0; null clears it.
- * A vector above the exceptions that its ring 3 may call goes straight into the guest, without Xen: a system call costs
- * no exit. Not so if it masks events: no gate of the processor clears a byte in shared_info.
+ * A vector above the exceptions that its ring 3 may call goes straight into a kernel in ring 1, without Xen: a system call costs
+ * no exit (xen-gates.ts).
  */
 export const setTrapTable: HypercallEntry = {
   number: Hypercall.set_trap_table,
@@ -22,7 +20,7 @@ export const setTrapTable: HypercallEntry = {
   summary: 'Registers the guest\'s exception handlers; a DPL 3 vector such as 0x80 becomes a gate straight into the guest.',
   async call({ domain, memory, transaction }, [table]) {
     if (table === 0) {
-      for (const vector of domain.trapTable.keys()) domain.tables.setGate(transaction, vector, vector < FIRST_INTERRUPT_VECTOR || vector === HYPERCALL_VECTOR ? xenGate(vector) : null);
+      for (const vector of domain.trapTable.keys()) domain.tables.setGate(transaction, vector, vector < FIRST_INTERRUPT_VECTOR || vector === HYPERCALL_VECTOR ? xenGate(vector, domain.kernelRing) : null);
       domain.trapTable.clear();
       return 0;
     }
@@ -33,11 +31,10 @@ export const setTrapTable: HypercallEntry = {
       const address = view.getUint32(4, true);
       if (address === 0) return 0;
       const vector = bytes[0]!;
-      const trap: TrapInfo = { cs: fixSelector(view.getUint16(2, true)), address, dpl: bytes[1]! & TI_DPL, masksEvents: (bytes[1]! & TI_MASK_EVENTS) !== 0 };
+      const trap: TrapInfo = { cs: fixSelector(view.getUint16(2, true), domain.kernelRing), address, dpl: bytes[1]! & TI_DPL, masksEvents: (bytes[1]! & TI_MASK_EVENTS) !== 0 };
       domain.trapTable.set(vector, trap);
       if (vector < FIRST_INTERRUPT_VECTOR || vector === HYPERCALL_VECTOR) continue;
-      const direct = trap.dpl > 0 && !trap.masksEvents && gateSelectorOkay(trap.cs);
-      domain.tables.setGate(transaction, vector, direct ? gateDescriptor(TRAP_GATE, trap.dpl, trap.cs, address) : null);
+      domain.tables.setGate(transaction, vector, guestGate(trap, domain.kernelRing));
     }
     return 0;
   },
@@ -49,8 +46,8 @@ export const setCallbacks: HypercallEntry = {
   name: 'set_callbacks',
   summary: 'Registers the event upcall and the failsafe callback.',
   call({ domain }, [eventSelector, eventAddress, failsafeSelector, failsafeAddress]) {
-    domain.eventCallback = { cs: fixSelector(eventSelector! & 0xffff), address: eventAddress!, masksEvents: true };
-    domain.failsafeCallback = { cs: fixSelector(failsafeSelector! & 0xffff), address: failsafeAddress!, masksEvents: false };
+    domain.eventCallback = { cs: fixSelector(eventSelector! & 0xffff, domain.kernelRing), address: eventAddress!, masksEvents: true };
+    domain.failsafeCallback = { cs: fixSelector(failsafeSelector! & 0xffff, domain.kernelRing), address: failsafeAddress!, masksEvents: false };
     return 0;
   },
 };
@@ -65,7 +62,7 @@ export const callbackOp: HypercallEntry = {
       const bytes = await exit.memory.read(argument!, 12);
       const view = new DataView(bytes.buffer);
       const masksEvents = (view.getUint16(2, true) & CALLBACKF_MASK_EVENTS) !== 0;
-      return install(exit, view.getUint16(0, true), { cs: fixSelector(view.getUint32(4, true) & 0xffff), address: view.getUint32(8, true), masksEvents });
+      return install(exit, view.getUint16(0, true), { cs: fixSelector(view.getUint32(4, true) & 0xffff, exit.domain.kernelRing), address: view.getUint32(8, true), masksEvents });
     }
     if (command === CallbackOp.unregister) {
       const bytes = await exit.memory.read(argument!, 4);
