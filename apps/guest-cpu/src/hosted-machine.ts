@@ -5,6 +5,9 @@ import { MachineTracer, type ExitMeter } from '@ringside/telemetry';
 import { BusSender } from './bus-sender.js';
 import { ExitSender, type GuestPosition } from './exit-sender.js';
 
+/** What a machine needs of the service that hosts it. */
+export type MachineRuntime = Pick<ServiceRuntime, 'client' | 'telemetry' | 'wallClock'> & { environment: Pick<ServiceRuntime['environment'], 'tracing'> };
+
 /** One VM in this processor: the machine, the messages it sends, its traces. */
 export class HostedMachine {
   readonly machine: VirtualMachine;
@@ -14,7 +17,7 @@ export class HostedMachine {
   private kicked = false;
   private driving = false;
 
-  constructor(readonly order: CreateMachine, runtime: ServiceRuntime, meter: ExitMeter, changed: (report: MachineReport) => void) {
+  constructor(readonly order: CreateMachine, runtime: MachineRuntime, meter: Pick<ExitMeter, 'record'>, changed: (report: MachineReport) => void) {
     const { spec, epoch, monitorBytes, native, stateGroups } = order;
     const { client, wallClock } = runtime;
     this.tracer = runtime.environment.tracing ? new MachineTracer(runtime.telemetry, spec, wallClock) : null;

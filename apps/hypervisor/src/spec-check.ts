@@ -6,7 +6,7 @@ import { isVmId } from '@ringside/protocol';
 const BUILT: Partial<Record<Path, { mmus: readonly Mmu[]; rings: readonly number[] }>> = {
   native: { mmus: ['none'], rings: [0] },
   paravirt: { mmus: ['direct'], rings: [1] },
-  'hardware-assisted': { mmus: ['nested'], rings: [0] },
+  'hardware-assisted': { mmus: ['nested', 'shadow'], rings: [0] },
 };
 const MEMORY_MIB = { least: 1, most: 2_048 };
 
