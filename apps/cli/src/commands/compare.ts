@@ -34,7 +34,7 @@ export function compareCommand(context: Context): Command {
     .description('run guest operations on each path and put side by side what each adds: counts, times, traces')
     .option('--guest <guest>', 'ringlet, or a Multiboot ELF file that marks operations by itself', 'ringlet')
     .option('--paths <list>', `comma-separated: ${BUILT_PATHS.join(', ')}`, commaList, [...BUILT_PATHS])
-    .option('--mmu <mmu>', 'for the paths that have it: nested (hardware-assisted), direct (paravirt)')
+    .option('--mmu <mmu>', 'for the paths that have it: nested or shadow (hardware-assisted), direct (paravirt)')
     .option('--guest-kernel-ring <ring>', 'for the paths that have it', (text) => Number(text))
     .option('--ops <list>', 'comma-separated operations, or all (--list shows them)', commaList, ['all'])
     .option('--repeat <n>', 'repetitions of each operation, after one to warm up', positiveInteger, 5)

@@ -54,7 +54,7 @@ function describeControls(controls: NonNullable<VmRecord['controls']>): string {
   if (controls.cr4Mask !== 0) leaves.push(`CR4 bits ${hex(controls.cr4Mask >>> 0)}`);
   if (exceptionBitmap !== 0) leaves.push(`exceptions ${hex(exceptionBitmap >>> 0)}`);
   const mode = controls.deprivileged ? 'deprivileged' : controls.nonRoot ? 'non-root' : 'root';
-  return `${mode}${controls.eptRoot === null ? '' : `, EPT at ${hex(controls.eptRoot)}`}; exits on ${leaves.length === 0 ? 'nothing of its own' : leaves.join(', ')}`;
+  return `${mode}${controls.eptRoot === null ? '' : `, EPT at ${hex(controls.eptRoot)}`}${controls.shadowRoot === null ? '' : `, shadow tables at ${hex(controls.shadowRoot)}`}; exits on ${leaves.length === 0 ? 'nothing of its own' : leaves.join(', ')}`;
 }
 
 const flagBits: readonly [number, string][] = [[0, 'CF'], [2, 'PF'], [4, 'AF'], [6, 'ZF'], [7, 'SF'], [8, 'TF'], [9, 'IF'], [10, 'DF'], [11, 'OF'], [14, 'NT'], [16, 'RF'], [17, 'VM'], [18, 'AC'], [21, 'ID']];

@@ -12,7 +12,7 @@ interface PathChoices { mmus: readonly Mmu[]; rings: readonly VmSpec['guestKerne
 const choices: Record<BuiltPath, PathChoices> = {
   native: { mmus: ['none'], rings: [0] },
   paravirt: { mmus: ['direct'], rings: [1] },
-  'hardware-assisted': { mmus: ['nested'], rings: [0] },
+  'hardware-assisted': { mmus: ['nested', 'shadow'], rings: [0] },
 };
 
 /** What `--guest` may name. On paravirt, `ringlet` stands for the build whose privileged operations are hypercalls. */

@@ -8,6 +8,7 @@ import type { InstructionSet } from './instruction.js';
 import { checkIo } from './io.js';
 import { ioIntercepted, IoQualification, ioQualification } from './intercepts.js';
 import { immediate, segmentLinear, segmentOf } from './operands.js';
+import { traceWrite } from './memory.js';
 import { READ, translate, WRITE } from './paging.js';
 import { codeWritten } from './code-cache.js';
 import { currentInstructionLength } from './slots.js';
@@ -118,7 +119,10 @@ function ins(cpu: Cpu, slot: number, size: Size): void {
   cpu.exit.access = null;
   const linear = segmentLinear(cpu, ES, offsetOf(cpu, slot, EDI), size, true);
   tryMemory(cpu, linear, size, true);
-  access(cpu, slot, port(cpu), size, false, elements(cpu, slot, size, EDI, ES), NOTHING, stringForm(cpu, slot), linear);
+  const count = elements(cpu, slot, size, EDI, ES);
+  // What will be read is not known yet: ring -1 hears where it goes before the device is asked.
+  if (cpu.controls.shadowRoot !== null) traceWrite(cpu, linear, size * count, cpu.user !== 0);
+  access(cpu, slot, port(cpu), size, false, count, NOTHING, stringForm(cpu, slot), linear);
 }
 
 function outs(cpu: Cpu, slot: number, size: Size): void {
@@ -141,7 +145,9 @@ function copyLinear(cpu: Cpu, linear: number, data: Uint8Array, toMemory: boolea
     const from = (linear + done) | 0;
     const inPage = 4096 - (from & 0xfff);
     const count = data.length - done < inPage ? data.length - done : inPage;
-    const at = translate(cpu, from, toMemory ? WRITE : READ, user);
+    const found = translate(cpu, from, toMemory ? WRITE : READ, user);
+    // A write to a traced page has been announced by `ins`.
+    const at = found < 0 && toMemory ? cpu.tracedHost : found;
     if (at >= 0 && toMemory) {
       cpu.u8.set(data.subarray(done, done + count), at);
       codeWritten(cpu, at, count);

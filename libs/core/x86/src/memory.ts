@@ -153,6 +153,17 @@ function writeTogether(cpu: Cpu, linear: number, bytes: Uint8Array, user: boolea
   return true;
 }
 
+/** Announce a write of `bytes` whose values are not known yet: leaves where a page of it is traced, unless that has been answered. */
+export function traceWrite(cpu: Cpu, linear: number, bytes: number, user: boolean): void {
+  for (let done = 0; done < bytes;) {
+    const at = (linear + done) | 0;
+    const room = 4096 - (at & 0xfff);
+    const count = room < bytes - done ? room : bytes - done;
+    if (translate(cpu, at, WRITE, user) < 0 && cpu.tracedHost >= 0) requireTrace(cpu, cpu.busPhysical, at, 1, new Uint8Array(count));
+    done += count;
+  }
+}
+
 /** Ring -1 hears of a write to a traced page before it is made: leaves unless this one has been answered. */
 function requireTrace(cpu: Cpu, physical: number, linear: number, size: 1 | 2 | 4, data: Uint8Array): void {
   const ordinal = cpu.i32[BUS_ORDINAL]!;
