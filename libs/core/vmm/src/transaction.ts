@@ -15,6 +15,10 @@ const MONITOR_KEYS = 0x1_0000_0000 / CHUNK_BYTES;
  * beyond any use are refused, so that no guest can hold a service up.
  */
 export const WORK_LIMIT = 50_000;
+/** What its effects may weigh, so that a reply fits in one message of any broker (1 MiB by default). */
+export const EFFECT_BYTES_LIMIT = 512 * 1024;
+/** An effect without its bytes. */
+const EFFECT_OVERHEAD_BYTES = 24;
 
 type MemoryEffect = Extract<Effect, { kind: 'memory' }>;
 
@@ -27,6 +31,7 @@ export class Transaction {
   readonly effects: Effect[] = [];
   /** Steps of work that the guest has asked for in this exit: an entry checked, a page validated (see WORK_LIMIT). */
   work = 0;
+  private effectBytes = 0;
   private ordinal = 0;
   private readonly nested = new Map<string, { bus: string; count: number; waitNs: number }>();
   private readonly chunks = new Map<number, Uint8Array>();
@@ -39,11 +44,12 @@ export class Transaction {
   /** Count work; false once the guest has asked for too much. */
   spend(steps: number): boolean {
     this.work += steps;
-    return this.work <= WORK_LIMIT;
+    return this.work <= WORK_LIMIT && this.effectBytes <= EFFECT_BYTES_LIMIT;
   }
 
   add(effect: Effect): void {
     this.effects.push(effect);
+    this.effectBytes += EFFECT_OVERHEAD_BYTES + (effect.kind === 'memory' ? effect.bytes.length : 0);
   }
 
   /** One cycle on the device model's board. `access` null for cycles that carry none (time, input). */
@@ -89,7 +95,7 @@ export class Transaction {
 
   write(space: MemorySpace, address: number, bytes: Uint8Array): void {
     const effect: MemoryEffect = { kind: 'memory', space, address, bytes };
-    this.effects.push(effect);
+    this.add(effect);
     const last = floor((address + bytes.length - 1) / CHUNK_BYTES);
     for (let chunk = floor(address / CHUNK_BYTES); chunk <= last; chunk++) {
       const cached = this.chunks.get(this.key(space, chunk));

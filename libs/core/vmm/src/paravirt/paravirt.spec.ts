@@ -536,6 +536,16 @@ describe('other hypercalls', () => {
     expect(made.register('cr0') & 8).toBe(8);
   });
 
+  it('a list that would make the reply too heavy is cut off', async () => {
+    const made = await guest();
+    const mfn = made.mfnOf(SPARE);
+    made.poke(PLAYGROUND + 0x1_0000, new Uint8Array(Uint32Array.from({ length: 3 * 300 }, (_, word) => (word % 3 === 0 ? MmuExt.clear_page : word % 3 === 1 ? mfn : 0)).buffer));
+    expect(await made.call(Hypercall.mmuext_op, PLAYGROUND + 0x1_0000, 300, ARGUMENTS, DOMID_SELF)).toBe(-Errno.E2BIG);
+    const [done] = made.peek32(ARGUMENTS);
+    expect(done).toBeGreaterThan(100);
+    expect(done! * 4096).toBeLessThan(600 * 1024);
+  });
+
   it('memory_op gives frames back, zeroed when taken again', async () => {
     const made = await guest();
     const before = await made.call(Hypercall.memory_op, MemoryOp.current_reservation, domid(made));
