@@ -16,9 +16,9 @@ export function vmConsoleCommand(context: Context): Command {
       const record = await client.request('vm.show', { vmId });
       const reader = new ConsoleReader(client, vmId, (bytes) => terminal.raw(bytes));
       context.cleanups.push(() => reader.stop());
+      if (process.stdin.isTTY) terminal.note(`connected to ${vmId} (${record.state}); Ctrl-] leaves`);
       await reader.start(options.fromStart ? 0 : null);
       if (process.stdin.isTTY) {
-        terminal.note(`connected to ${vmId} (${record.state}); Ctrl-] leaves`);
         await interact(context, async (bytes) => client.sendInput(vmId, bytes));
         terminal.note('\r');
         return;
