@@ -5,7 +5,7 @@ import { isVmId } from '@ringside/protocol';
 /** What is built; the two software paths follow. */
 const BUILT: Partial<Record<Path, { mmus: readonly Mmu[]; rings: readonly number[] }>> = {
   native: { mmus: ['none'], rings: [0] },
-  paravirt: { mmus: ['direct'], rings: [1] },
+  paravirt: { mmus: ['direct'], rings: [1, 3] },
   'hardware-assisted': { mmus: ['nested', 'shadow'], rings: [0] },
 };
 const MEMORY_MIB = { least: 1, most: 2_048 };

@@ -6,19 +6,20 @@ import { compare } from '../compare/compare.js';
 import { operationBytes } from '../compare/guest-bytes.js';
 import { COMPARED, parseOperations } from '../compare/operations.js';
 import type { Shell } from '../compare/run.js';
+import { choicesFor } from '../compare/settings.js';
 import { WHAT_PATHS_DO } from '../compare/what-paths-do.js';
 import type { Context } from '../context.js';
 import { Failure, usageFailure } from '../failure.js';
 import { renderComparison, renderTraceIds } from '../render/comparison.js';
 import { openSession } from '../session/connect.js';
 import { imageReference } from '../session/images.js';
-import { BUILT_IN_GUESTS, BUILT_PATHS, parseClock, parsePath, vmSpec, type BuiltPath } from '../session/vm-spec.js';
+import { BUILT_IN_GUESTS, BUILT_PATHS, parseClock, parsePath, type BuiltPath } from '../session/vm-spec.js';
 import { toJaegerFile } from '../traces/jaeger-file.js';
 import { TraceStore } from '../traces/trace-store.js';
 import { commaList, positiveInteger } from './options.js';
 
 interface CompareOptions {
-  guest: string; paths: string[]; mmu?: string; guestKernelRing?: number; ops: string[]; repeat: number; clock: string; warmUp: boolean; hashStates?: boolean;
+  guest: string; paths: string[]; mmu: string[]; guestKernelRing: string[]; ops: string[]; repeat: number; clock: string; warmUp: boolean; hashStates?: boolean;
   timeout: number; traceFile?: string; attach?: boolean; list?: boolean; json?: boolean;
 }
 
@@ -34,8 +35,8 @@ export function compareCommand(context: Context): Command {
     .description('run guest operations on each path and put side by side what each adds: counts, times, traces')
     .option('--guest <guest>', 'ringlet, or a Multiboot ELF file that marks operations by itself', 'ringlet')
     .option('--paths <list>', `comma-separated: ${BUILT_PATHS.join(', ')}`, commaList, [...BUILT_PATHS])
-    .option('--mmu <mmu>', 'for the paths that have it: nested or shadow (hardware-assisted), direct (paravirt)')
-    .option('--guest-kernel-ring <ring>', 'for the paths that have it', (text) => Number(text))
+    .option('--mmu <list>', 'for the paths that have it, one run each: nested, shadow (hardware-assisted), direct (paravirt)', commaList, [])
+    .option('--guest-kernel-ring <list>', 'for the paths that have it, one run each: 1, 3 (paravirt)', commaList, [])
     .option('--ops <list>', 'comma-separated operations, or all (--list shows them)', commaList, ['all'])
     .option('--repeat <n>', 'repetitions of each operation, after one to warm up', positiveInteger, 5)
     .option('--clock <clock>', 'virtual: the same counts on every run; real', 'virtual')
@@ -52,14 +53,13 @@ export function compareCommand(context: Context): Command {
       if (paths.length === 0) throw usageFailure('--paths wants at least one path.');
       const clock = parseClock(options.clock);
       if (options.list) return list(context, operations, paths, options.json ?? false);
-      const mmu = forPathsThatHave(paths, options.mmu, (path, value) => void vmSpec({ ...probe, path, mmu: value, clock }));
-      const guestKernelRing = forPathsThatHave(paths, options.guestKernelRing, (path, value) => void vmSpec({ ...probe, path, guestKernelRing: value, clock }));
+      const choices = choicesFor(paths, options.mmu, options.guestKernelRing.map(Number));
 
       const { client } = await openSession(context, options.attach ? { attach: true } : {});
       const builtIn = BUILT_IN_GUESTS.some((name) => name === options.guest);
       const { comparison, traces } = await compare(client, {
         guestName: options.guest, guest: await imageReference(client, options.guest, BUILT_IN_GUESTS), shell: builtIn ? ringletShell : null,
-        paths, mmu, guestKernelRing, operations, repetitions: options.repeat, clock, timeoutMs: options.timeout * 1_000,
+        choices, operations, repetitions: options.repeat, clock, timeoutMs: options.timeout * 1_000,
         store: new TraceStore(context.stateDirectory), progress: (text) => terminal.progress(text), warmUp: options.warmUp, ...(options.hashStates ? { hashStates: true } : {}),
       });
       if (options.traceFile !== undefined) await writeFile(options.traceFile, JSON.stringify(toJaegerFile(traces)));
@@ -75,25 +75,6 @@ export function compareCommand(context: Context): Command {
       const broken = asked.results.filter(({ status }) => status !== 'ok');
       if (broken.length > 0) throw new Failure(`${broken.length} of ${asked.results.length} did not run; first ${broken[0]!.operation} on ${broken[0]!.path}: ${broken[0]!.reason}.`);
     });
-}
-
-const probe = { id: 'probe', guest: 'ringlet' } as const;
-
-/** An option that only some paths have applies to those; one that no path has is an error. */
-function forPathsThatHave<Value>(paths: readonly BuiltPath[], value: Value | undefined, check: (path: BuiltPath, value: Value) => void): Partial<Record<BuiltPath, Value>> {
-  const chosen: Partial<Record<BuiltPath, Value>> = {};
-  if (value === undefined) return chosen;
-  let refusal: unknown;
-  for (const path of paths) {
-    try {
-      check(path, value);
-      chosen[path] = value;
-    } catch (error) {
-      refusal = error;
-    }
-  }
-  if (Object.keys(chosen).length === 0) throw refusal;
-  return chosen;
 }
 
 function explanation(repetitions: number, clock: ClockKind): string {

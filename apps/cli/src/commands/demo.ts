@@ -48,7 +48,7 @@ The guest is Ringlet, a small teaching kernel: real 32-bit x86 machine code.`);
       const documents = new Map<BuiltPath, SavedDocument[]>();
       const documentDirectory = join(context.stateDirectory, 'documents');
       const { comparison, traces } = await compare(client, {
-        guestName: 'ringlet', guest: 'ringlet', shell: ringletShell, paths: BUILT_PATHS, mmu: {}, guestKernelRing: {}, operations: parseOperations(['all']),
+        guestName: 'ringlet', guest: 'ringlet', shell: ringletShell, choices: BUILT_PATHS.map((path) => ({ path })), operations: parseOperations(['all']),
         repetitions: options.repeat, clock: 'virtual', timeoutMs: 120_000, store: new TraceStore(context.stateDirectory), progress: (text) => terminal.progress(text), warmUp: true,
         pathDone: (run) => tellPath(terminal, run, documents.get(run.setting.path as BuiltPath) ?? []),
         whileVmExists: async (path, vmId) => {

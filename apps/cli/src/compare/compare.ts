@@ -1,9 +1,10 @@
 import type { ClockKind, OperationName } from '@ringside/machine';
 import type { ControlClient } from '../session/control-client.js';
-import type { BuiltPath } from '../session/vm-spec.js';
+import { vmSpec, type BuiltPath } from '../session/vm-spec.js';
 import type { TraceStore } from '../traces/trace-store.js';
 import type { Trace } from '../traces/trace.js';
 import { addNative, type Comparison, type OperationResult } from './result.js';
+import { settingName, type PathChoice } from './settings.js';
 import { runPath, type PathRun, type RunRequest, type Shell } from './run.js';
 
 export interface CompareRequest {
@@ -12,9 +13,8 @@ export interface CompareRequest {
   /** Built-in name or `sha256:…`. */
   guest: string;
   shell: Shell | null;
-  paths: readonly BuiltPath[];
-  mmu: Partial<Record<BuiltPath, string>>;
-  guestKernelRing: Partial<Record<BuiltPath, number>>;
+  /** The machines, in the order of the table. */
+  choices: readonly PathChoice[];
   operations: readonly OperationName[];
   repetitions: number;
   clock: ClockKind;
@@ -34,23 +34,24 @@ export async function compare(client: ControlClient, request: CompareRequest): P
   const operations: readonly OperationName[] = request.shell === null || request.operations.includes('empty') ? request.operations : [...request.operations, 'empty'];
   const runs: PathRun[] = [];
   const traces: Trace[] = [];
-  const choicesOf = (path: BuiltPath): RunRequest['choices'] =>
-    ({ path, mmu: request.mmu[path], guestKernelRing: request.guestKernelRing[path], clock: request.clock, guest: request.guest, hashStates: request.hashStates });
+  const choicesOf = (choice: PathChoice): RunRequest['choices'] =>
+    ({ ...choice, clock: request.clock, guest: request.guest, hashStates: request.hashStates });
   // Services that have just started are slow until their code is compiled; the first path must not pay for all.
   if (request.warmUp) {
     const once = { operations, repetitions: 1, shell: request.shell, timeoutMs: request.timeoutMs, progress: () => request.progress('warming up') };
-    await runPath(client, { ...once, choices: choicesOf(request.paths[0]!) });
+    await runPath(client, { ...once, choices: choicesOf(request.choices[0]!) });
   }
-  for (const path of request.paths) {
+  for (const choice of request.choices) {
     const run = await runPath(client, {
-      choices: choicesOf(path),
+      choices: choicesOf(choice),
       operations, repetitions: request.repetitions, shell: request.shell, timeoutMs: request.timeoutMs, progress: request.progress,
-      before: async (vmId) => request.whileVmExists?.(path, vmId),
+      before: async (vmId) => request.whileVmExists?.(choice.path, vmId),
     });
     runs.push(run);
+    const name = settingName(run.setting, request.choices.map((other) => vmSpec({ ...choicesOf(other), id: 'probe' })));
     for (const { traceId, operation } of run.results) {
       if (traceId === null) continue;
-      const trace = { traceId, label: `${operation} on ${path}`, spans: await client.spans(traceId) };
+      const trace = { traceId, label: `${operation} on ${name}`, spans: await client.spans(traceId) };
       if (trace.spans.length === 0) continue;
       traces.push(trace);
       await request.store?.save(trace);

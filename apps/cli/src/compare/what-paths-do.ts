@@ -10,7 +10,7 @@ export const WHAT_PATHS_DO: Record<Exclude<OperationName, 'empty'>, Record<Built
   },
   syscall: {
     native: 'the gate of int 0x80 leads from ring 3 to ring 0',
-    paravirt: 'the monitor put the guest\'s own gate into the IDT: from ring 3 straight to ring 1; the way back is an IRET',
+    paravirt: 'the monitor put the guest\'s own gate into the IDT: from ring 3 straight to ring 1; the way back is an IRET. With the kernel in ring 3, ring -1 takes the interrupt, loads the kernel\'s page tables and builds its frame; the way back is the iret hypercall',
     'hardware-assisted': 'as native: gates are the guest\'s own in non-root mode',
   },
   in: {
@@ -30,7 +30,7 @@ export const WHAT_PATHS_DO: Record<Exclude<OperationName, 'empty'>, Record<Built
   },
   'page-fault': {
     native: 'the guest\'s handler is entered by the processor',
-    paravirt: 'the fault goes to the monitor, which bounces it to the guest\'s handler with a frame of its own making',
+    paravirt: 'the fault goes to the monitor, which bounces it to the guest\'s handler with a frame of its own making; with the kernel in ring 3 it loads the kernel\'s page tables as well, and the way back is the iret hypercall',
     'hardware-assisted': 'as native: the exception bitmap leaves #PF to the guest',
   },
   'divide-error': {
@@ -50,7 +50,7 @@ export const WHAT_PATHS_DO: Record<Exclude<OperationName, 'empty'>, Record<Built
   },
   'context-switch': {
     native: 'MOV CR3, and TSS.ESP0 changes in memory',
-    paravirt: 'stack_switch and mmuext_op NEW_BASEPTR, in one multicall',
+    paravirt: 'stack_switch and mmuext_op NEW_BASEPTR, in one multicall; with the kernel in ring 3 NEW_USER_BASEPTR as well',
     'hardware-assisted': 'as native: MOV CR3 does not exit with EPT',
   },
   fork: {

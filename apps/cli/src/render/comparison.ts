@@ -1,4 +1,5 @@
 import { perOperation, type Comparison, type OperationResult, type PerOperation } from '../compare/result.js';
+import { emptyOf, settingName } from '../compare/settings.js';
 import type { Terminal } from '../terminal.js';
 import { renderTable, type Cell, type Column } from './table.js';
 import { duration, grouped } from './units.js';
@@ -47,13 +48,13 @@ export function renderComparison({ results }: Comparison, terminal: Pick<Termina
 
 function row(result: OperationResult, first: boolean, results: readonly OperationResult[], columns: readonly ComparisonColumn[]): Cell[] {
   const name: Cell = first ? { text: result.operation, style: 'bold' } : '';
-  if (result.status === 'unsupported') return [name, result.path, ...columns.slice(0, -1).map(() => '–'), { text: result.reason ?? '', style: 'yellow' }];
-  const empty = results.find(({ operation, path, mmu, guestKernelRing }) => operation === 'empty' && path === result.path && mmu === result.mmu && guestKernelRing === result.guestKernelRing);
-  const one = perOperation(result, empty);
-  return [name, result.path, ...columns.map(({ cell }) => cell(result, one))];
+  const path = settingName(result, results);
+  if (result.status === 'unsupported') return [name, path, ...columns.slice(0, -1).map(() => '–'), { text: result.reason ?? '', style: 'yellow' }];
+  const one = perOperation(result, emptyOf(result, results));
+  return [name, path, ...columns.map(({ cell }) => cell(result, one))];
 }
 
 export function renderTraceIds(results: readonly OperationResult[], terminal: Pick<Terminal, 'paint'>): string[] {
   return renderTable([{ title: 'OPERATION' }, { title: 'PATH' }, { title: 'TRACE' }],
-    results.filter(({ traceId, operation }) => traceId !== null && operation !== 'empty').map(({ operation, path, traceId }) => [operation, path, { text: traceId!, style: 'cyan' }]), terminal);
+    results.filter(({ traceId, operation }) => traceId !== null && operation !== 'empty').map((result) => [result.operation, settingName(result, results), { text: result.traceId!, style: 'cyan' }]), terminal);
 }

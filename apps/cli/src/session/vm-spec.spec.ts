@@ -7,6 +7,7 @@ describe('vmSpec', () => {
     expect(vmSpec({ ...base, path: 'native' })).toMatchObject({ mmu: 'none', guestKernelRing: 0, disk: 'ringlet', grantedPorts: [] });
     expect(vmSpec({ ...base, path: 'hardware-assisted' })).toMatchObject({ mmu: 'nested', guestKernelRing: 0, grantedPorts: [] });
     expect(vmSpec({ ...base, path: 'paravirt' })).toMatchObject({ mmu: 'direct', guestKernelRing: 1, guest: 'ringlet-pv' });
+    expect(vmSpec({ ...base, path: 'paravirt', guestKernelRing: 3 })).toMatchObject({ guestKernelRing: 3, guest: 'ringlet-pv' });
     expect(vmSpec({ ...base, path: 'paravirt' }).grantedPorts).toContainEqual({ from: 0x378, to: 0x37a });
   });
 

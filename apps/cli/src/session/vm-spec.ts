@@ -11,7 +11,7 @@ interface PathChoices { mmus: readonly Mmu[]; rings: readonly VmSpec['guestKerne
 /** The first of each is the default. */
 const choices: Record<BuiltPath, PathChoices> = {
   native: { mmus: ['none'], rings: [0] },
-  paravirt: { mmus: ['direct'], rings: [1] },
+  paravirt: { mmus: ['direct'], rings: [1, 3] },
   'hardware-assisted': { mmus: ['nested', 'shadow'], rings: [0] },
 };
 

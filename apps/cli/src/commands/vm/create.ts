@@ -18,7 +18,7 @@ export function vmCreateCommand(context: Context): Command {
     .option('--guest <guest>', `what it boots: ${BUILT_IN_GUESTS.join(', ')}, or a Multiboot ELF file`, 'ringlet')
     .option('--path <path>', `how privileged work is handled: ${BUILT_PATHS.join(', ')}`, 'hardware-assisted')
     .option('--mmu <mmu>', 'how guest memory is mapped: none (native), direct (paravirt), nested or shadow (hardware-assisted)')
-    .option('--guest-kernel-ring <ring>', 'ring of the guest\'s kernel: 0, or 1 on paravirt', (text) => Number(text))
+    .option('--guest-kernel-ring <ring>', 'ring of the guest\'s kernel: 0; on paravirt 1, or 3 beside its applications', (text) => Number(text))
     .option('--memory <MiB>', 'guest RAM (default: 32)', positiveInteger)
     .option('--clock <clock>', 'real: follows the wall clock; virtual: the same counts on every run', 'real')
     .option('--command-line <text>', 'handed to the guest by the boot loader')
