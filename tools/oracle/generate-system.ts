@@ -255,7 +255,7 @@ function controlRegister(random: Random, seed: number): OracleCase {
       const register = random.below(8);
       // DR7 stays without enabled breakpoints and general detect; QEMU keeps reserved bits of DR6 and DR7.
       s.registers[EAX] = register === 7 || register === 5 ? random.u32() & 0xffff_0000 : random.u32() & 0xffff_efff;
-      if (random.oneIn(4)) s.cr4 |= 8; // DE: DR4 and DR5 do not exist
+      if (s.cpl === 0 && random.oneIn(4)) s.cr4 |= 8; // DE: DR4 and DR5 do not exist
       s.code.push(0x0f, 0x23, 0xc0 | (register << 3), 0x0f, 0x21, 0xc1 | (register << 3));
     }
   }

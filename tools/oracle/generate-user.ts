@@ -331,7 +331,8 @@ function emit(scene: Scene, form: Form, alone: boolean): number {
   const operandBytes = form.width === 'v' ? operandBits / 8 : form.width === 'far' ? operandBits / 8 + 2 : form.width / 8;
   const operands = form.modrm === 'none' ? null : encodeOperands(scene, form, addressBits, segment, operandBytes);
   if (alone) satisfyNeeds(scene, form, operands, operandBits, prefixes);
-  if (form.lockable ? operands?.memory && random.oneIn(5) : alone && random.oneIn(100)) prefixes.push(0xf0);
+  // LOCK MOV CR0 is CR8 on some processors.
+  if (form.lockable ? operands?.memory && random.oneIn(5) : alone && random.oneIn(100) && !form.name.endsWith('cr') && !form.name.startsWith('mov cr')) prefixes.push(0xf0);
   for (let index = prefixes.length - 1; index > 0; index--) { // prefixes may stand in any order
     const other = random.below(index + 1);
     [prefixes[index], prefixes[other]] = [prefixes[other] as number, prefixes[index] as number];
@@ -393,7 +394,8 @@ function finish(scene: Scene, name: string): OracleCase {
 
 /** One instruction with operands chosen for it, then INT3. Null where the choice has an undefined result. */
 export function generateSingle(random: Random, seed: number, form: Form, layout: Layout): OracleCase | null {
-  const scene = new Scene(random, seed, layout, 32);
+  // UD0 and UD1 may or may not fetch their operands: not where the window ends.
+  const scene = new Scene(random, seed, layout, form.name.startsWith('ud') ? 64 : 32);
   const undefinedFlags = emit(scene, form, true);
   if (undefinedFlags < 0) return null;
   scene.undefinedFlags = undefinedFlags;
@@ -428,7 +430,7 @@ export function generateSequence(random: Random, seed: number, layout: Layout): 
     scene.code.length = 0;
     switch (random.below(12)) {
       case 0: { // a string instruction with its own pointers, restored behind it
-        const bytes = [0x60, 0xbe, ...bytes32(scene.offset(DS, DATA_LINEAR + 0x200 + random.below(0x1000))), 0xbf, ...bytes32(scene.offset(ES, DATA_LINEAR + 0x1800 + random.below(0x1000))),
+        const bytes = [0x60, 0xbe, ...bytes32(scene.offset(DS, DATA_LINEAR + 0x200 + random.below(0x1000))), 0xbf, ...bytes32(scene.offset(ES, DATA_LINEAR + 0x2200 + random.below(0xa00))), // clear of the stack, which holds the registers meanwhile
           0xb9, ...bytes32(random.below(20))];
         const opcode = random.pick([0xa4, 0xa5, 0xaa, 0xab, 0xac, 0xad]);
         scene.code.push(...bytes, ...(random.oneIn(3) ? [] : [0xf3]), opcode, 0x61);

@@ -19,6 +19,9 @@ export function buildHostRunner(sources: string, directory: string): string {
   return runner;
 }
 
+/** Addresses where a case meets the runner itself: its program, its files, and what the kernel maps at the top. */
+const isRunner = (address: number): boolean => (address >= 0x0804_8000 && address < 0x0a00_0000) || (address >= 0x7400_0000 && address < 0x8300_0000) || address >= 0xf700_0000;
+
 /** Runs user-mode cases (flat segments of ring 3, both windows) on the host's own processor. */
 export function runOnHost(runner: string, cases: readonly OracleCase[]): OracleResult[] {
   const directory = mkdtempSync(join(tmpdir(), 'ringside-host-oracle-'));
@@ -30,10 +33,12 @@ export function runOnHost(runner: string, cases: readonly OracleCase[]): OracleR
     if (results.length !== cases.length) throw new Error(`the host runner answered ${results.length} of ${cases.length} cases`);
     // A process cannot see its system registers, nor change them: they stay as the case set them.
     results.forEach((result, index) => {
-      const { cr0, cr4, eip, name } = cases[index] as OracleCase;
+      const { cr0, cr4, eip, name, registers } = cases[index] as OracleCase;
       Object.assign(result, { cr0, cr4, dr6: 0xffff_0ff0, tr: TSS_SELECTOR, gdtrBase: ARENA_BASE + GDT, gdtrLimit: 0x3ff, idtrBase: ARENA_BASE + IDT, idtrLimit: 0xff });
-      // PUSHA and ENTER that fault may have written a part: the SDM leaves it open, our processor writes nothing.
+      // PUSHA, ENTER and POPA that fault may have done a part: the SDM leaves it open, our processor does nothing.
       if (result.eip === eip && (name === 'pusha' || name === 'enter')) result.changes = [];
+      if (result.eip === eip && name === 'popa') result.registers = registers.slice();
+      if (result.vector === 14 && isRunner(result.cr2)) result.vector = TIMEOUT; // nothing to learn from
       if (result.vector !== TIMEOUT && result.vector > 31) throw new Error(`case ${index} ended with trap ${result.vector}`);
     });
     return results;

@@ -220,7 +220,7 @@ for (const control of [0, 1, 2, 3, 4, 5, 6, 7]) {
   add('mov r,cr', [0x0f, 0x20], { modrm: 'register', extension: control, privileged: true, alone: true });
   add('mov cr,r', [0x0f, 0x22], { modrm: 'register', extension: control, privileged: true, alone: true });
 }
-for (const debug of [0, 3, 6, 7]) {
+for (const debug of [0, 3, 4, 5, 6, 7]) {
   add('mov r,dr', [0x0f, 0x21], { modrm: 'register', extension: debug, privileged: true, alone: true });
   add('mov dr,r', [0x0f, 0x23], { modrm: 'register', extension: debug, privileged: true, alone: true });
 }

@@ -23,7 +23,8 @@ function setBits({ patches }: OracleCase, result: OracleResult, offset: number, 
     return;
   }
   const patch = patches.findLast(at);
-  const value = (patch ? (patch.bytes[offset - patch.offset] as number) : (template[offset] as number)) | bits;
+  const original = patch ? (patch.bytes[offset - patch.offset] as number) : (template[offset] as number), value = original | bits;
+  if (value === original) return;
   // Runs that touch become one, as the comparison of memory finds them.
   const before = result.changes.find((run) => run.offset + run.bytes.length === offset), after = result.changes.find((run) => run.offset === offset + 1);
   const bytes = [...(before?.bytes ?? []), value, ...(after?.bytes ?? [])];
@@ -70,7 +71,7 @@ export const QEMU_EXCEPTIONS: readonly QemuException[] = [
   },
   { what: 'checks no code-segment limit on far RET, IRET and gates, and gives its #GP the selector on far CALL', source: 'SDM Vol. 2, RET, IRET, INT, CALL: #GP(0); tested by hand-written cases' },
   { what: 'raises #TS for an absent stack segment of an inner ring', source: 'SDM Vol. 2, CALL and INT: #SS(selector); tested by hand-written cases' },
-  { what: 'raises #GP before #UD for MOV CR1 and CR5–7 above ring 0', source: 'the host processor raises #UD there; not generated above ring 0' },
+  { what: 'raises #GP before #UD for MOV CR1, CR5–7, DR4 and DR5 above ring 0', source: 'the host processor raises #UD there; not generated above ring 0' },
   { what: 'lets LTR load a null selector', source: 'SDM Vol. 2, LTR: #GP(0); not generated' },
   { what: 'keeps reserved bits of DR6 (12) and DR7 (15:14)', source: 'SDM Vol. 3B 17.2.3, 17.2.4; not written' },
   { what: 'raises #GP for a JMP through a call gate to absent code', source: 'SDM Vol. 2, JMP: #NP(selector); not generated' },

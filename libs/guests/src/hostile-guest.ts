@@ -7,7 +7,7 @@
  * random bytes, then NOPs; a fault goes on at the next slot, and at the furthest slot yet if it led back or out of the body. Opcodes are drawn evenly
  * from both opcode maps, so that every row is reached over a few dozen seeds.
  */
-import { Code, elf, randomFrom } from './machine-code.js';
+import { Code, elf, randomFrom, xenNotes } from './machine-code.js';
 
 export interface HostileGuest {
   image: Uint8Array;
@@ -83,13 +83,15 @@ function randomInstruction(random: Random, room: number): number[] {
   return bytes.slice(0, room);
 }
 
+const oneInstruction = (random: Random, room: number): number[] => randomInstruction(random, Math.min(15, room));
+
 const word = (value: number): number[] => [value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24];
 
-function emitBody(code: Code, random: Random, stack: number, instruction: (random: Random, room: number) => number[]): [number, number] {
-  while (code.here % SLOT !== 0) code.emit(0x90);
+function emitBody(code: Code, random: Random, stack: number, slotBytes: number, instruction: (random: Random, room: number) => number[]): [number, number] {
+  while (code.here % slotBytes !== 0) code.emit(0x90);
   const start = code.here;
   for (let slot = 0; slot < SLOTS; slot++) {
-    const end = start + (slot + 1) * SLOT;
+    const end = start + (slot + 1) * slotBytes;
     code.emit(0xbc);
     code.word(stack + random(0x100) * 4);
     if (random(4) > 0) {
@@ -97,14 +99,14 @@ function emitBody(code: Code, random: Random, stack: number, instruction: (rando
       code.emit([0xb8, 0xb9, 0xba, 0xbb, 0xbd, 0xbe, 0xbf][random(7)]!);
       code.word([randomAddress(random), random(64), random(0x1_0000) * 0x1_0001][random(3)]! >>> 0);
     }
-    code.emit(...instruction(random, Math.min(15, end - code.here)));
+    code.emit(...instruction(random, end - code.here));
     while (code.here < end) code.emit(0x90);
   }
   return [start, code.here];
 }
 
 /** Handlers run on a stack frame [EIP, CS, EFLAGS, …] after an error code is gone, and trust no register and no data segment but SS. */
-function emitSkip(code: Code, body: () => [start: number, end: number], patches: { at: number; bound: () => number }[], finish: () => number): { plain: number; withError: number } {
+function emitSkip(code: Code, slotBytes: number, nextSlot: number, body: () => [start: number, end: number], patches: { at: number; bound: () => number }[], finish: () => number): { plain: number; withError: number } {
   const withError = code.here;
   code.emit(0x83, 0xc4, 0x04); // add esp, 4
   const plain = code.here;
@@ -118,13 +120,13 @@ function emitSkip(code: Code, body: () => [start: number, end: number], patches:
   code.emit(0x72, 0x14); // jb behind
   code.emit(0x3d); bound(() => body()[1]); // cmp eax, its end
   code.emit(0x73, 0x0d); // jae behind
-  code.emit(0x83, 0xc8, SLOT - 1, 0x40); // or eax, 31; inc eax: the next slot
-  code.emit(0x36, 0x3b, 0x05); code.word(NEXT_SLOT); // cmp eax, ss:[next slot]
+  code.emit(0x83, 0xc8, slotBytes - 1, 0x40); // or eax, slot - 1; inc eax: the next slot
+  code.emit(0x36, 0x3b, 0x05); code.word(nextSlot); // cmp eax, ss:[next slot]
   code.emit(0x77, 0x09); // ja ahead
   // behind: out of the body, or back where it has been
-  code.emit(0x36, 0xa1); code.word(NEXT_SLOT); // mov eax, ss:[next slot]
-  code.emit(0x83, 0xc0, SLOT); // add eax, 32
-  code.emit(0x36, 0xa3); code.word(NEXT_SLOT); // ahead: mov ss:[next slot], eax
+  code.emit(0x36, 0xa1); code.word(nextSlot); // mov eax, ss:[next slot]
+  code.emit(0x83, 0xc0, slotBytes); // add eax, slot
+  code.emit(0x36, 0xa3); code.word(nextSlot); // ahead: mov ss:[next slot], eax
   code.emit(0x3d); bound(() => body()[1]);
   code.emit(0x72, 0x05); // jb go on
   code.emit(0xe9);
@@ -195,8 +197,8 @@ export function hostileGuest(seed: number): HostileGuest {
 
   // Behind the last slot of ring 3, a fault goes on at ring 0's start; behind ring 0's, the power goes off.
   let powerOff = 0, enterRing0 = 0;
-  const user = emitSkip(code, () => ring3, patches, () => enterRing0);
-  const kernel = emitSkip(code, () => ring0, patches, () => powerOff);
+  const user = emitSkip(code, SLOT, NEXT_SLOT, () => ring3, patches, () => enterRing0);
+  const kernel = emitSkip(code, SLOT, NEXT_SLOT, () => ring0, patches, () => powerOff);
   // Which of the two handlers: by the CPL that was interrupted, in the saved CS.
   const dispatch = (at: number, userHandler: number, kernelHandler: number): number => {
     const here = code.here;
@@ -286,15 +288,101 @@ export function hostileGuest(seed: number): HostileGuest {
   code.emit(0x66, 0xb8, DATA3, 0, 0x8e, 0xd8, 0x8e, 0xc0, 0xcf);
 
   while (code.here % 0x1000 !== 0) code.emit(0x90);
-  ring3 = emitBody(code, random, USER_STACK, randomInstruction);
+  ring3 = emitBody(code, random, USER_STACK, SLOT, oneInstruction);
   code.emit(0x0f, 0x0b); // off the end: a fault at the last address
   // Ring 3 ends: its last slot faults into the handler, which finds nothing left and enters ring 0.
   while (code.here % 0x1000 !== 0) code.emit(0xcc);
-  ring0 = emitBody(code, random, KERNEL_STACK, randomInstruction);
+  ring0 = emitBody(code, random, KERNEL_STACK, SLOT, oneInstruction);
   code.emit(0xe9);
   code.word(powerOff - (code.here + 4));
   code.patchWord(callGate, (CODE0 << 16) | (ring0[0] & 0xffff));
   code.patchWord(callGate + 4, (ring0[0] & 0xffff_0000) | 0xec00);
   for (const { at, bound } of patches) code.patchWord(at, bound());
   return { image: elf(code.finish(), entry, LOAD, LOAD, null), ring3, ring0, memoryBytes: MEMORY };
+}
+
+export interface HostilePvGuest {
+  image: Uint8Array;
+  /** The body, in linear memory. */
+  body: readonly [number, number];
+}
+
+const PV_BASE = 0xc000_0000;
+/** Room for a hypercall and its five arguments. */
+const PV_SLOT = 64;
+const PV_DATA = 0x1_0000;
+/** Xen's flat ring 1 code segment (public/arch-x86/xen-x86_32.h). */
+const FLAT_RING1_CS = 0xe019;
+/** With random arguments these end the domain: set_trap_table, stack_switch, set_callbacks, iret, sched_op_compat, sched_op. Drawn at a sixteenth of their share. */
+const FATAL_HYPERCALLS = new Set([0, 3, 4, 6, 23, 29]);
+const SET_TRAP_TABLE = 0, SCHED_OP = 29, SHUTDOWN = 2;
+
+/**
+ * The same against the PV ABI: random instructions and random hypercalls, numbers and arguments alike, from the guest kernel; ends in
+ * SCHEDOP_shutdown. The body may crash its own domain, block for ever, or give its memory away: whatever it does must end in a named state.
+ */
+export function hostilePvGuest(seed: number, kernelCs = FLAT_RING1_CS): HostilePvGuest {
+  const random = randomFrom(seed ^ 0x5eed_0000);
+  const origin = PV_BASE + LOAD;
+  const code = new Code(origin);
+  for (let index = 0; index < 1024; index++) code.word(0); // the hypercall page
+  const patches: { at: number; bound: () => number }[] = [];
+  const nextSlot = code.here;
+  code.word(0);
+  const shutdownReason = code.here;
+  code.word(0);
+  let body: [number, number] = [0, 0], powerOff = 0;
+  const handlers = emitSkip(code, PV_SLOT, nextSlot, () => body, patches, () => powerOff);
+  const hypercall = (number: number): void => {
+    code.emit(0xb8);
+    code.word(origin + 32 * number);
+    code.emit(0xff, 0xd0); // call eax
+  };
+  powerOff = code.here;
+  code.emit(0xbb);
+  code.word(SHUTDOWN);
+  code.emit(0xb9);
+  code.word(shutdownReason);
+  hypercall(SCHED_OP);
+  code.emit(0xeb, 0xfe);
+  code.align(4);
+  const traps = code.here;
+  for (let vector = 0; vector < 32; vector++) {
+    if (vector === 2 || vector === 15) continue;
+    code.emit(vector, vector % 3 === 0 ? 3 : 0);
+    code.half(kernelCs);
+    code.word(pushesErrorCode(vector) ? handlers.withError : handlers.plain);
+  }
+  code.word(0);
+  code.word(0);
+  while (code.here % 0x1000 !== 0) code.emit(0);
+  const data = code.here;
+  for (let index = 0; index < 512; index++) code.word(random(2) === 0 ? 0 : random(0x1_0000));
+  for (let index = 512; index < PV_DATA / 4; index++) code.word(0);
+  const entry = code.here;
+  code.emit(0xfc, 0xbc);
+  code.word(data + PV_DATA - 0x100);
+  code.emit(0xc7, 0x05);
+  code.word(nextSlot);
+  patches.push({ at: code.here, bound: () => body[0] });
+  code.word(0);
+  code.emit(0xbb);
+  code.word(traps);
+  hypercall(SET_TRAP_TABLE);
+  const address = (): number => (random(8) === 0 ? random(0x4000_0000) * 4 : data + random(PV_DATA / 2));
+  const argument = (): number => [address(), address(), random(16), random(0x1000), random(0x1_0000) * 0x1_0001][random(5)]! >>> 0;
+  const instruction = (source: Random, room: number): number[] => {
+    if (source(2) === 0) return randomInstruction(source, Math.min(15, room));
+    let number = 0;
+    do number = source(source(4) === 0 ? 0x100 : 40); while (FATAL_HYPERCALLS.has(number) && source(16) > 0);
+    const bytes = [0xb8, ...word(number)];
+    for (const register of [0xbb, 0xb9, 0xba, 0xbe, 0xbf]) bytes.push(register, ...word(argument()));
+    return [...bytes, 0xcd, 0x82];
+  };
+  body = emitBody(code, random, data + 0x9000, PV_SLOT, instruction);
+  code.emit(0xe9);
+  code.word(powerOff - (code.here + 4));
+  for (const { at, bound } of patches) code.patchWord(at, bound());
+  const notes = xenNotes([[6, 'linux'], [5, 'xen-3.0'], [8, 'generic'], [9, 'yes'], [1, entry], [2, origin], [3, PV_BASE], [4, 0]]);
+  return { image: elf(code.finish(), entry, origin, LOAD, notes), body };
 }
