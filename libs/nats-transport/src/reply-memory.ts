@@ -14,40 +14,52 @@ export class ReplyMemory {
   private seq = 0;
   private ordinal = -1;
   private inFlight = false;
-  private reply: Uint8Array | null = null;
-  /** What was remembered before the request that runs. */
-  private before: { seq: number; ordinal: number; reply: Uint8Array | null } = { seq: 0, ordinal: -1, reply: null };
+  /** The last reply's bytes, in a buffer of its own: the frame itself is a view on a slab of other frames. NONE without one. */
+  private buffer = new Uint8Array(FIRST_BUFFER_BYTES);
+  private length = NONE;
+  /** What `withdraw` goes back to; its reply stays in the buffer until the request that runs has been answered. */
+  private lastSeq = 0;
+  private lastOrdinal = -1;
+  private lastLength = NONE;
   readonly counts = { run: 0, wait: 0, repeat: 0, ignore: 0, stale: 0 };
 
   /** @param epoch of the machine as claimed; frames of earlier ones are refused */
   constructor(private epoch: number) {}
 
-  admit(header: Pick<FrameHeader, 'epoch' | 'seq' | 'ordinal'>): Verdict {
+  admit(header: RequestId): Verdict {
     const verdict = this.judge(header);
     this.counts[verdict]++;
     return verdict;
   }
 
   /** The handler is done. A reply that belongs to an epoch that has passed meanwhile is forgotten. */
-  settle(header: Pick<FrameHeader, 'epoch' | 'seq' | 'ordinal'>, reply: Uint8Array): void {
-    if (header.epoch !== this.epoch || header.seq !== this.seq || header.ordinal !== this.ordinal) return;
+  settle(header: RequestId, reply: Uint8Array): void {
+    if (!this.runs(header)) return;
     this.inFlight = false;
-    // A copy: the frame is a view on a slab of other frames, which would live as long.
-    this.reply = reply.slice();
+    if (this.buffer.length < reply.length || this.buffer.length > Math.max(16 * reply.length, LARGE_BUFFER_BYTES)) this.buffer = new Uint8Array(Math.max(reply.length, FIRST_BUFFER_BYTES));
+    this.buffer.set(reply);
+    this.length = reply.length;
   }
 
   /** The frame turned out not to be a request at all: as if it had never come. */
-  withdraw(header: Pick<FrameHeader, 'epoch' | 'seq' | 'ordinal'>): void {
-    if (header.epoch !== this.epoch || header.seq !== this.seq || header.ordinal !== this.ordinal) return;
-    ({ seq: this.seq, ordinal: this.ordinal, reply: this.reply } = this.before);
+  withdraw(header: RequestId): void {
+    if (!this.runs(header)) return;
     this.inFlight = false;
+    this.seq = this.lastSeq;
+    this.ordinal = this.lastOrdinal;
+    this.length = this.lastLength;
   }
 
+  /** A copy of the reply to the last request, once it has one. */
   get remembered(): Uint8Array | null {
-    return this.reply;
+    return this.inFlight || this.length === NONE ? null : this.buffer.slice(0, this.length);
   }
 
-  private judge({ epoch, seq, ordinal }: Pick<FrameHeader, 'epoch' | 'seq' | 'ordinal'>): Verdict {
+  private runs({ epoch, seq, ordinal }: RequestId): boolean {
+    return this.inFlight && epoch === this.epoch && seq === this.seq && ordinal === this.ordinal;
+  }
+
+  private judge({ epoch, seq, ordinal }: RequestId): Verdict {
     if (epoch < this.epoch) return 'stale';
     if (epoch === this.epoch) {
       if (seq === this.seq && ordinal === this.ordinal) return this.inFlight ? 'wait' : 'repeat';
@@ -55,14 +67,24 @@ export class ReplyMemory {
       // The sender keeps one request outstanding, so a newer one while one is being run comes from a sender that gave up: it
       // will be resent, and admitted once the VM's state is no longer being changed.
       if (this.inFlight) return 'wait';
+      this.lastSeq = this.seq;
+      this.lastOrdinal = this.ordinal;
+      this.lastLength = this.length;
+    } else {
+      this.lastSeq = 0;
+      this.lastOrdinal = -1;
+      this.lastLength = NONE;
     }
-    const { seq: lastSeq, ordinal: lastOrdinal, reply } = this;
-    this.before = epoch === this.epoch ? { seq: lastSeq, ordinal: lastOrdinal, reply } : { seq: 0, ordinal: -1, reply: null };
     this.epoch = epoch;
     this.seq = seq;
     this.ordinal = ordinal;
     this.inFlight = true;
-    this.reply = null;
     return 'run';
   }
 }
+
+type RequestId = Pick<FrameHeader, 'epoch' | 'seq' | 'ordinal'>;
+const NONE = -1;
+const FIRST_BUFFER_BYTES = 256;
+/** A buffer grown beyond this for one long reply is given back after a short one. */
+const LARGE_BUFFER_BYTES = 65_536;

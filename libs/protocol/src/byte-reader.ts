@@ -1,12 +1,14 @@
 import { ProtocolError } from './protocol-error.js';
 
+/** A DataView per frame would cost more than all the fields it reads. */
+const scratchDouble = new Float64Array(1);
+const scratchWords = new Uint32Array(scratchDouble.buffer);
+
 /** Reads little-endian fields; anything beyond the end is a ProtocolError. */
 export class ByteReader {
-  private readonly view: DataView;
   private position: number;
 
   constructor(private readonly bytes: Uint8Array, offset = 0) {
-    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.position = offset;
   }
 
@@ -15,23 +17,31 @@ export class ByteReader {
   }
 
   u8(): number {
-    return this.view.getUint8(this.advance(1));
+    return this.bytes[this.advance(1)]!;
   }
 
   u16(): number {
-    return this.view.getUint16(this.advance(2), true);
+    const { bytes } = this;
+    const at = this.advance(2);
+    return bytes[at]! | (bytes[at + 1]! << 8);
   }
 
   u32(): number {
-    return this.view.getUint32(this.advance(4), true);
+    const { bytes } = this;
+    const at = this.advance(4);
+    return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
   }
 
   u64(): bigint {
-    return this.view.getBigUint64(this.advance(8), true);
+    const low = this.u32();
+    return BigInt(low) | (BigInt(this.u32()) << 32n);
   }
 
   f64(): number {
-    return this.view.getFloat64(this.advance(8), true);
+    // Little-endian in the frame and in the scratch, on every processor that Node runs on.
+    scratchWords[0] = this.u32();
+    scratchWords[1] = this.u32();
+    return scratchDouble[0]!;
   }
 
   /** An f64 that is a count, an address or a time: not NaN, not negative, Infinity only where it means "never". */
