@@ -1,10 +1,8 @@
-import { expect, test } from '@jest/globals';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { hardwareAssistedExits, hypercalls, paravirtExits } from '@ringside/vmm';
 import { exitReasonName } from '@ringside/x86';
+import { hardwareAssistedExits, hypercalls, paravirtExits } from './index.js';
 
-const file = join(process.cwd(), 'ring-minus-one.md');
+const file = '../../../docs/ring-minus-one.md';
 const exitRow = (reason: number, summary: string): string => `| ${reason < 0x100 ? reason : `0x${reason.toString(16)}`} | \`${exitReasonName(reason)}\` | ${summary} |`;
 
 /** The rows of each table as the registries have them, by the heading they stand under. */
