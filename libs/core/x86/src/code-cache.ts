@@ -22,6 +22,10 @@ const MODES = 16;
 /** Most page tables (16 KiB each) before all code is dropped: a guest that executes everywhere must not make its host grow. */
 export const MOST_PAGES = 3072;
 
+/** Why a page is watched. */
+const PREDECODED = 1;
+const TRANSLATED = 2;
+
 /** Write detection is per 32 bytes, so that data beside code costs little. */
 const CHUNK_SHIFT = 5;
 
@@ -32,12 +36,14 @@ export class CodeCache {
   generation = 0;
   /** Slots by page offset: key is host page × 16 + mode. */
   readonly pages = new Map<number, Int32Array>();
-  /** 1 for every page of the VM's memory that holds predecoded code, and which 32-byte chunks of it do. */
+  /** Not 0 for every page of the VM's memory that holds predecoded code (and which 32-byte chunks of it do), or code that was translated. */
   readonly pageFlags: Uint8Array;
   readonly chunks = new Map<number, Uint32Array>();
   /** (EIP, slot) of recent control transfers that leave a run, supervisor half and user half; slot 0 is none. Valid for the present TLB and mode. */
   readonly jumps = new Int32Array(4 * JUMPS);
   jumpsUsed = false;
+  /** Likewise of translated code, whose addresses no page table changes. */
+  readonly translatedJumps = new Int32Array(2 * JUMPS);
 
   constructor(pages: number) {
     this.pageFlags = new Uint8Array(pages);
@@ -65,16 +71,14 @@ export function reserveSlots(cpu: Cpu, words: number): void {
 
 export function dropCode(cpu: Cpu): void {
   const { code } = cpu;
-  for (const page of code.chunks.keys()) {
-    code.pageFlags[page] = 0;
-    restoreWrites(cpu, page);
-  }
+  for (const page of code.chunks.keys()) unwatch(cpu, page, PREDECODED);
   code.pages.clear();
   code.chunks.clear();
   code.top = FIRST_SLOT;
   code.generation++;
   code.jumpsUsed = true;
   code.forgetJumps();
+  code.translatedJumps.fill(0);
 }
 
 /** The slots of one page in one mode. */
@@ -97,10 +101,28 @@ export function watchCode(cpu: Cpu, hostPage: number, from: number, to: number):
   if (chunks === undefined) {
     chunks = new Uint32Array(4);
     code.chunks.set(hostPage, chunks);
-    code.pageFlags[hostPage] = 1;
-    revokeWrites(cpu, hostPage);
+    watch(cpu, hostPage, PREDECODED);
   }
   for (let chunk = from >>> CHUNK_SHIFT; chunk <= (to - 1) >>> CHUNK_SHIFT; chunk++) chunks[chunk >>> 5]! |= 1 << (chunk & 31);
+}
+
+function watch(cpu: Cpu, hostPage: number, why: number): void {
+  const { pageFlags } = cpu.code;
+  const watched = pageFlags[hostPage] !== 0;
+  pageFlags[hostPage]! |= why;
+  if (!watched) revokeWrites(cpu, hostPage);
+}
+
+function unwatch(cpu: Cpu, hostPage: number, why: number): void {
+  const { pageFlags } = cpu.code;
+  pageFlags[hostPage]! &= ~why;
+  if (pageFlags[hostPage] === 0) restoreWrites(cpu, hostPage);
+}
+
+/** Writes to a page are told to whoever keeps the translations made of it (`TranslatedCode.sourceWritten`), until they are not wanted any more. */
+export function watchSource(cpu: Cpu, hostPage: number, wanted: boolean): void {
+  if (wanted) watch(cpu, hostPage, TRANSLATED);
+  else unwatch(cpu, hostPage, TRANSLATED);
 }
 
 /** Bytes of a page that may hold code were written: forget instructions made of them. May span pages. */
@@ -112,7 +134,9 @@ export function codeWritten(cpu: Cpu, host: number, bytes: number): void {
     const offset = at & 0xfff;
     const length = left < 4096 - offset ? left : 4096 - offset;
     const hostPage = at >>> 12;
-    if (code.pageFlags[hostPage] !== 0) {
+    const flags = code.pageFlags[hostPage]!;
+    if ((flags & TRANSLATED) !== 0) cpu.translatedCode?.sourceWritten(cpu, hostPage, offset, offset + length);
+    if ((flags & PREDECODED) !== 0) {
       const chunks = code.chunks.get(hostPage)!;
       const last = (offset + length - 1) >>> CHUNK_SHIFT;
       for (let chunk = offset >>> CHUNK_SHIFT; chunk <= last; chunk++) {
@@ -156,9 +180,8 @@ function forget(cpu: Cpu, hostPage: number, from: number, to: number): void {
   }
   if ((chunks[0]! | chunks[1]! | chunks[2]! | chunks[3]!) === 0) {
     code.chunks.delete(hostPage);
-    code.pageFlags[hostPage] = 0;
     for (let mode = 0; mode < MODES; mode++) code.pages.delete(hostPage * MODES + mode);
-    restoreWrites(cpu, hostPage);
+    unwatch(cpu, hostPage, PREDECODED);
   }
 }
 

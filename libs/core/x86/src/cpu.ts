@@ -5,6 +5,7 @@ import { ExitReason } from './exit-reason.js';
 import type { PortAccess } from './io-instructions.js';
 import { TLB_ENTRIES } from './tlb.js';
 import type { BusAccess, ProcessorEvent, ProcessorExit } from './step.js';
+import type { TranslatedCode } from './translated-code.js';
 
 const { ceil } = Math;
 
@@ -38,6 +39,8 @@ export class Cpu {
   debugging = false;
   breakpointsMet = 0;
   /** What the run loop returns after an instruction that ends a step: a StepResult, or -1. */
+  /** Translations of the guest's kernel, under binary translation. */
+  translatedCode: TranslatedCode | null = null;
   stepResult = -1;
   /** Budget of the running slice; less REMAINING, what it has retired so far. */
   sliceBudget = 0;

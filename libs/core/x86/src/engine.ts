@@ -6,7 +6,7 @@ import { findSlot, isolate } from './fetch.js';
 import { condition } from './flags.js';
 import { readForWrite32, readForWrite8, readLinear16, readLinear8, readSlow32, writeLinear8, writeSlow32 } from './memory.js';
 import { FUNCTIONS, SYSTEM_BASE } from './operations.js';
-import { CURRENT_SLOT, EIP, NOT_COMPLETED, REMAINING, REP_DONE } from './state.js';
+import { CS_SPACE, CURRENT_SLOT, EIP, EXTRA_EXECUTED, NOT_COMPLETED, REMAINING, REP_DONE } from './state.js';
 import { TLB_SUPERVISOR, TLB_USER } from './tlb.js';
 
 const { imul } = Math;
@@ -26,7 +26,9 @@ export const FAULTED = -2;
  */
 export function run(cpu: Cpu, single: boolean): number {
   const { i32, u8, u16, code } = cpu;
-  const { jumps } = code;
+  // Translated code (translated-code.ts) has its own table, links no runs, and holds instructions that do not count.
+  const translated = i32[CS_SPACE] !== 0;
+  const jumps = translated ? code.translatedJumps : code.jumps;
   const user = cpu.user !== 0;
   const jumpBase = user ? USER_JUMPS : 0;
   const tlb = user ? TLB_USER : TLB_SUPERVISOR;
@@ -67,20 +69,23 @@ export function run(cpu: Cpu, single: boolean): number {
       x = slots[pc + 7];
       eipPage = (eip - ((x >>> 12) & 0xfff)) | 0;
       if (link !== 0) {
-        if (pc >= 64) slots[link] = pc; // never to scratch
+        if (pc >= 64 && !translated) slots[link] = pc; // never to scratch
         link = 0;
       }
       if (single || (x & 0xff) > remaining) {
-        pc = isolate(slots, pc);
+        pc = isolate(slots, pc, translated);
+        x = slots[pc + 7];
         i32[CURRENT_SLOT] = pc;
-        reserve = remaining - 1;
+        reserve = remaining - (x & 0xff);
         remaining = 0;
       } else remaining -= x & 0xff;
+      i32[EXTRA_EXECUTED] += x >>> 28;
       ran = true;
       run: for (;;) {
         switch (slots[pc]) {
         case 1: // stale
           remaining += slots[pc + 7] & 0xff;
+          i32[EXTRA_EXECUTED] -= slots[pc + 7] >>> 28;
           eip = (eipPage + ((slots[pc + 7] >>> 12) & 0xfff)) | 0;
           way = 0;
           break run;
@@ -557,7 +562,7 @@ export function run(cpu: Cpu, single: boolean): number {
           cpu.stepResult = BOUNDARY;
           FUNCTIONS_BY_NUMBER[t](cpu, pc);
           x = i32[REP_DONE];
-          if (x !== NOT_COMPLETED) i32[REMAINING] -= x === 0 ? 1 : x;
+          if (x !== NOT_COMPLETED) i32[REMAINING] -= x !== 0 ? x : translated ? (slots[pc + 7] - slots[pc + 15]) & 0xff : 1;
           else i32[REP_DONE] = 0;
           return cpu.stepResult;
         }
@@ -574,6 +579,7 @@ export function run(cpu: Cpu, single: boolean): number {
     x = slots[pc + 7];
     i32[EIP] = eipPage + ((x >>> 12) & 0xfff);
     i32[REMAINING] = remaining + reserve + (x & 0xff) - i32[REP_DONE];
+    i32[EXTRA_EXECUTED] -= x >>> 28;
     return thrown === FAULT ? FAULTED : cpu.stepResult;
   }
 }

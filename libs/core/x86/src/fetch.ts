@@ -7,7 +7,8 @@ import { MODE_FLAT_CODE } from './mode.js';
 import { isRunEnd } from './operations.js';
 import { EXECUTE, translate } from './paging.js';
 import { SLOT_IMMEDIATE, SLOT_META, SLOT_OP, SLOT_WORDS } from './slot-layout.js';
-import { CS, SEGMENTS, SEGMENT_BASE, SEGMENT_LIMIT, SEGMENT_WORDS } from './state.js';
+import { CS, CS_SPACE, SEGMENTS, SEGMENT_BASE, SEGMENT_LIMIT, SEGMENT_WORDS } from './state.js';
+import { findTranslatedSlot } from './translated-code.js';
 
 /** From EIP to the slot of its instruction: fetch, decode, and remember. */
 
@@ -21,6 +22,7 @@ const straddling = new Uint8Array(32);
 
 /** Slot of the instruction at `eip`. Raises the fetch's #GP or #PF. A slot below `FIRST_SLOT` is scratch: good for one execution. */
 export function findSlot(cpu: Cpu, eip: number): number {
+  if (cpu.i32[CS_SPACE] !== 0) return findTranslatedSlot(cpu, eip);
   const cs = SEGMENTS + CS * SEGMENT_WORDS;
   const limit = cpu.i32[cs + SEGMENT_LIMIT]! >>> 0;
   if (eip >>> 0 > limit) raise(cpu, GP, 0);
@@ -124,12 +126,13 @@ function tryDecode(cpu: Cpu, bytes: Uint8Array, length: number, offset: number):
   return SECOND_SCRATCH;
 }
 
-/** Copy one instruction to scratch, alone, so that exactly one is executed. */
-export function isolate(slots: Int32Array, slot: number): number {
+/** Copy one instruction to scratch, alone, so that exactly one is executed. Of translated code, one that may not count (translated-code.ts). */
+export function isolate(slots: Int32Array, slot: number, translated: boolean): number {
   slots.copyWithin(SCRATCH_SLOT, slot, slot + SLOT_WORDS);
   const meta = slots[slot + SLOT_META]!;
-  slots[SCRATCH_SLOT + SLOT_META] = (meta & ~0xff) | 1;
   if (slots[slot + SLOT_OP] === OP_STALE || slots[slot + SLOT_OP] === OP_END) return slot;
+  const counts = !translated || ((meta - slots[slot + SLOT_WORDS + SLOT_META]!) & 0xff) !== 0;
+  slots[SCRATCH_SLOT + SLOT_META] = (meta & 0x0fffff00) | (counts ? 1 : 1 << 28);
   endRun(slots, SCRATCH_SLOT + SLOT_WORDS, ((meta >>> 12) & 0xfff) + ((meta >>> 8) & 15));
   return SCRATCH_SLOT;
 }

@@ -11,3 +11,6 @@ export * from './processor.js';
 export * from './state.js';
 export * from './shadow-entry.js';
 export * from './step.js';
+export { watchSource } from './code-cache.js';
+export { EXECUTE, translate as translateLinear } from './paging.js';
+export { MARK_COMMITS, MARK_INSIDE, type TranslatedCode } from './translated-code.js';

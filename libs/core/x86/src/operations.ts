@@ -7,6 +7,7 @@ import { HOT_FORMS } from './hot-forms.js';
 import type { InstructionFunction, InstructionSet } from './instruction.js';
 import { IO_INSTRUCTIONS } from './io-instructions.js';
 import { MODE_FLAT_CODE, MODE_FLAT_DATA, MODE_STACK32 } from './mode.js';
+import { MONITOR_DATA_INSTRUCTIONS, translationGate } from './monitor-data-instructions.js';
 import { MOVE_INSTRUCTIONS } from './move-instructions.js';
 import { MULTIPLY_INSTRUCTIONS } from './multiply-instructions.js';
 import { SHIFT_INSTRUCTIONS } from './shift-instructions.js';
@@ -42,6 +43,12 @@ export const OP_UNDEFINED = register('#UD', raiseUndefined, true);
 export const OP_GP_TOO_LONG = register('#GP', raiseTooLong, true);
 const OP_PAUSE = register('PAUSE', pause, true);
 const OP_ANNOTATION = register('NOP annotation', annotation, true);
+
+/** What a GS override means in translated code, by opcode row, and its gates (translated-code.ts). */
+export const MONITOR_DATA_OPERATIONS: ReadonlyMap<string, number> = new Map(
+  Object.entries(MONITOR_DATA_INSTRUCTIONS).map(([code, instruction]) => [code, register(`${code} on monitor data`, instruction, code === 'FF/4')]),
+);
+export const OP_TRANSLATION_GATE = register('translation gate', translationGate, true);
 
 const ALL: InstructionSet = {
   ...ALU_INSTRUCTIONS, ...BIT_INSTRUCTIONS, ...BRANCH_INSTRUCTIONS, ...IO_INSTRUCTIONS, ...MOVE_INSTRUCTIONS, ...MULTIPLY_INSTRUCTIONS, ...SHIFT_INSTRUCTIONS, ...STRING_INSTRUCTIONS,

@@ -16,12 +16,14 @@ import { isSoftwareInterrupt } from './operations.js';
 import { flushPage, flushTlb, peekLinear, physicalOffset, readPhysicalWord, resetTlb } from './paging.js';
 import { modeChanged } from './slots.js';
 import {
-  ACTIVITY, BUS_ORDINAL, CPL, CR0, CR2, CR3, CR4, CS, CURRENT_SLOT, DR6, DR7, DS, EAX, EBP, EBX, ECX, EDI, EDX, EFLAGS_SYSTEM, EIP, ES, ESI, ESP, EVENTS_WITHOUT_PROGRESS, EXECUTED, FAULT_ERROR, FAULT_HAS_ERROR,
+  ACTIVITY, BUS_ORDINAL, CPL, CR0, CR2, CR3, CR4, CS, CS_SPACE, CURRENT_SLOT, DR6, DR7, DS, EAX, EBP, EBX, ECX, EDI, EDX, EFLAGS_SYSTEM, EIP, ES, ESI, ESP, EVENTS_WITHOUT_PROGRESS, EXECUTED, EXTRA_EXECUTED, FAULT_ERROR, FAULT_HAS_ERROR,
   FAULT_VECTOR, FS, GDTR_BASE, GS, IDTR_BASE, INTERRUPT_SHADOW, INTR_LINE, LDTR, LDTR_SPACE, PDPTE, REMAINING, REP_DONE, REP_UNFINISHED, RETIRED, RIGHTS_UNUSABLE, SEGMENTS, SEGMENT_BASE, SEGMENT_LIMIT, SEGMENT_RIGHTS,
   SEGMENT_SELECTOR, SEGMENT_WORDS, SHADOW_MOV_SS, SKIPPED, SS, TR, TRAP_DUE, TR_SPACE,
 } from './state.js';
 import { EventType, StepResult, type ProcessorEvent, type ProcessorExit } from './step.js';
 
+import { FAULT } from './fault.js';
+import { MARK_INSIDE, observeGuest, type TranslatedCode } from './translated-code.js';
 export type ProcessorSpace = 'guest' | 'monitor';
 export interface SegmentValue { selector: number; base: number; limit: number; rights: number; space?: ProcessorSpace }
 export interface TableValue { base: number; limit: number; space: ProcessorSpace }
@@ -133,7 +135,8 @@ export class Processor {
       const result = this.slice();
       const done = cpu.sliceBudget - i32[REMAINING]!;
       f64[RETIRED] = f64[RETIRED]! + done;
-      f64[EXECUTED] = f64[EXECUTED]! + done;
+      f64[EXECUTED] = f64[EXECUTED]! + done + i32[EXTRA_EXECUTED]!;
+      i32[EXTRA_EXECUTED] = 0;
       cpu.sliceBudget = i32[REMAINING] = 0;
       left -= slice;
       if (result !== StepResult.Budget || left <= 0) return result;
@@ -161,15 +164,21 @@ export class Processor {
         i32[TRAP_DUE] = 0;
         if (!this.deliver(DB, EventType.HardwareException, null)) continue;
       }
-      if (i32[INTR_LINE] !== 0 && this.interruptible) return StepResult.InterruptWindow;
+      if (i32[INTR_LINE] !== 0 && this.interruptible && !this.insideInstruction) return StepResult.InterruptWindow;
       if (i32[REMAINING]! <= 0) return StepResult.Budget;
 
       const flags = i32[EFLAGS_SYSTEM]!;
       const shadow = i32[INTERRUPT_SHADOW]!;
       const replaying = cpu.replay.length > 0;
       if (cpu.debugging) {
+      if (cpu.translatedCode !== null && i32[CPL] !== 3 && i32[CS_SPACE] === 0) {
+        const way = this.enterTranslated(cpu.translatedCode);
+        if (way === 'left') return this.left(cpu.stepResult as StepResult);
+        if (way === 'fault') continue;
+      }
+      const translated = i32[CS_SPACE] !== 0;
         cpu.breakpointsMet = 0;
-        const met = (flags & RF) === 0 && shadow !== SHADOW_MOV_SS && !replaying ? instructionBreakpoints(cpu, i32[EIP]!) : 0;
+        const met = !translated && (flags & RF) === 0 && shadow !== SHADOW_MOV_SS && !replaying ? instructionBreakpoints(cpu, i32[EIP]!) : 0;
         if (met !== 0) {
           i32[DR6]! |= met;
           this.deliver(DB, EventType.HardwareException, null);
@@ -199,6 +208,7 @@ export class Processor {
       }
       if (result === StepResult.Exit || result === StepResult.BusCycle || result === StepResult.Stopped) {
         if (done === 0) i32[INTERRUPT_SHADOW] = shadow;
+        if (translated && cpu.translatedCode!.recoverFault(cpu)) return this.left(StepResult.Exit);
         else if (this.observer !== null) this.repUnderWay = true;
         i32[BUS_ORDINAL] = 0;
         return this.left(result);
@@ -206,14 +216,16 @@ export class Processor {
       // The instruction (or all of several) completed.
       if (replaying) this.forgetReplay();
       if (single) {
-        if ((flags & RF) !== 0) i32[EFLAGS_SYSTEM]! &= ~RF;
+        if (translated && !this.leavesTranslated(cpu.translatedCode!)) continue;
+        if ((flags & RF) !== 0 && (!translated || done > 0)) i32[EFLAGS_SYSTEM]! &= ~RF;
         if ((flags & TF) !== 0 && done > 0 && i32[INTERRUPT_SHADOW] !== SHADOW_MOV_SS && !isSoftwareInterrupt(cpu.code.slots[i32[CURRENT_SLOT]!]!)) i32[TRAP_DUE]! |= DR6_SINGLE_STEP;
+      if (translated && done === 0) i32[INTERRUPT_SHADOW] = shadow;
         i32[TRAP_DUE]! |= cpu.breakpointsMet;
         if (this.observer !== null && done > 0) {
           if (i32[REP_UNFINISHED] !== 0) this.repUnderWay = true;
           else {
             this.repUnderWay = false;
-            this.observer(cpu);
+            this.callObserver(this.observer);
           }
         }
       }
@@ -226,6 +238,52 @@ export class Processor {
     this.pending = access !== null ? 'access' : 'instruction';
     if (result === StepResult.Stopped) this.pending = 'none';
     return result;
+  /** Translated code stands inside a guest instruction. */
+  private get insideInstruction(): boolean {
+    const { i32, translatedCode } = this.cpu;
+    return translatedCode !== null && i32[CS_SPACE] !== 0 && (translatedCode.marks[i32[EIP]!]! & MARK_INSIDE) !== 0;
+  }
+
+  /** From the guest's EIP into translated code. `left`: there is none yet, or the fetch left; `fault`: the fetch's has been delivered. */
+  private enterTranslated(translated: TranslatedCode): 'entered' | 'left' | 'fault' {
+    const { cpu } = this;
+    try {
+      if (translated.enter(cpu)) return 'entered';
+      cpu.exit.reason = ExitReason.TranslationMiss;
+      cpu.exit.qualification = 0;
+      cpu.exit.instructionLength = 0;
+      cpu.stepResult = StepResult.Exit;
+      return 'left';
+    } catch (thrown) {
+      if (thrown === EXIT) return 'left';
+      if (thrown !== FAULT) throw thrown;
+      this.deliver(cpu.i32[FAULT_VECTOR]!, EventType.HardwareException, cpu.i32[FAULT_HAS_ERROR] === 0 ? null : cpu.i32[FAULT_ERROR]!);
+      return 'fault';
+    }
+  }
+
+  /** What translated code left with. False: it goes on. An access is answered in the middle of it; for anything else the guest is put back first. */
+  private leavesTranslated(translated: TranslatedCode): boolean {
+    const { cpu } = this;
+    if (cpu.exit.reason === ExitReason.TranslationMiss && cpu.stepResult === StepResult.Exit) return translated.gate(cpu) === 'exit';
+    if (cpu.exit.access === null) translated.recover(cpu);
+    return true;
+  }
+
+  private callObserver(observer: (cpu: Cpu) => void): void {
+    const { cpu } = this;
+    if (cpu.translatedCode === null) observer(cpu);
+    else observeGuest(cpu, cpu.translatedCode, observer);
+  }
+
+  /** Who keeps the translations of the guest's kernel; null for none: code above ring 3 then runs as it is. */
+  setTranslatedCode(translatedCode: TranslatedCode | null): void {
+    const { cpu } = this;
+    if (cpu.i32[CS_SPACE] !== 0) cpu.translatedCode?.recover(cpu);
+    cpu.translatedCode = translatedCode;
+    cpu.code.translatedJumps.fill(0);
+  }
+
   }
 
   /**
@@ -243,6 +301,7 @@ export class Processor {
       if (thrown !== EXIT) throw thrown;
       i32[BUS_ORDINAL] = 0;
       this.waitingResult = cpu.stepResult;
+    if (i32[CS_SPACE] !== 0) cpu.translatedCode!.recover(cpu);
       // An access of the delivery itself left: the event is delivered again when that is answered.
       if (cpu.stepResult === StepResult.BusCycle || (cpu.stepResult === StepResult.Exit && isMemoryExit(cpu))) {
         this.undelivered = { vector, type, errorCode, injected };
@@ -269,14 +328,14 @@ export class Processor {
   observe(): void {
     if (!this.observationDue) return;
     this.observationDue = false;
-    if (this.observer !== null) this.observer(this.cpu);
+    if (this.observer !== null) this.callObserver(this.observer);
   }
 
   /** A guest-visible event splits a REP: its iterations so far count as one completed instruction to the observer. */
   private observeRep(): void {
     if (!this.repUnderWay) return;
     this.repUnderWay = false;
-    if (this.observer !== null) this.observer(this.cpu);
+    if (this.observer !== null) this.callObserver(this.observer);
   }
 
   /** Guest instructions completed, REP iterations one each. */
@@ -379,8 +438,9 @@ export class Processor {
    * middle of an instruction whose memory access has been answered, nor of an event's delivery.
    */
   get interruptible(): boolean {
-    const { i32, replay } = this.cpu;
-    return (i32[EFLAGS_SYSTEM]! & IF) !== 0 && this.undelivered === null && replay.length === 0 && (this.pending !== 'none' || i32[INTERRUPT_SHADOW] === 0);
+    const { i32, replay, translatedCode } = this.cpu;
+    const enabled = translatedCode === null ? (i32[EFLAGS_SYSTEM]! & IF) !== 0 : translatedCode.interruptFlag;
+    return enabled && this.undelivered === null && replay.length === 0 && (this.pending !== 'none' || i32[INTERRUPT_SHADOW] === 0);
   }
 
   setControls(controls: ExecutionControls): void {

@@ -24,5 +24,6 @@ export function modeChanged(cpu: Cpu): void {
   if (mode !== cpu.mode) {
     cpu.mode = mode;
     cpu.code.forgetJumps();
+    if (cpu.translatedCode !== null) cpu.code.translatedJumps.fill(0);
   }
 }

@@ -97,6 +97,8 @@ export const SYSENTER_ESP = 73;
 export const SYSENTER_EIP = 74;
 /** EFER (only NXE is meaningful in 32-bit mode), PAT and APIC base as plain words. */
 export const EFER = 75;
+/** Space that EIP addresses: 0 the guest's linear space by way of CS, 1 monitor space: translated code (translated-code.ts). */
+export const CS_SPACE = 76;
 
 /** PAE: the four page-directory-pointer entries are loaded by MOV CR3 (SDM Vol. 3A 4.4.1): 8 words. */
 export const PDPTE = 80;
@@ -116,6 +118,8 @@ export const REMAINING = 128;
 export const REP_DONE = 129;
 /** REP_DONE of an instruction that has left the guest without completing, and returned instead of throwing. */
 export const NOT_COMPLETED = -1;
+/** Host instructions of translated code executed in this step that completed no guest instruction. */
+export const EXTRA_EXECUTED = 136;
 /** Ordinal of the next bus access inside the instruction being executed (memory.ts). */
 export const BUS_ORDINAL = 130;
 /** 1: the REP instruction just executed has more to do, the budget being spent. */
