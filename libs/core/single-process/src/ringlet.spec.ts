@@ -87,6 +87,13 @@ describe('ringlet', () => {
     }
   });
 
+  it('asks ring -1 for no system call with its kernel in ring 1, and twice for each in ring 3', async () => {
+    const exitsOf = async (path: TestedPath): Promise<Record<string, number>> =>
+      (await run(path, benches(3, ['syscall']))).records.find(({ operation }) => operation === 'syscall')!.exits;
+    expect(await exitsOf('paravirt')).toEqual({});
+    expect(await exitsOf('paravirt, kernel in ring 3')).toEqual({ 'deprivileged-exception': 3, hypercall: 3 });
+  });
+
   it('costs the same on every run', async () => {
     const first = await run('paravirt', benches(1));
     const second = await run('paravirt', benches(1));
