@@ -16,7 +16,7 @@ import { buildQemuRunner, runOnQemu } from './qemu-oracle.js';
 const USAGE = `Compares the processor with the host's own processor and with QEMU.
 
 usage: node tools/oracle/run.mjs [options]
-  --long            at least 100,000 cases (default: 20,000)
+  --long            100,000 sequences, 37,000 single instructions, 60,000 system-level cases (default: 20,000 in all)
   --singles N       single instructions on the host, for each form
   --sequences N     instruction sequences on the host
   --system N        system-level cases in QEMU
@@ -159,7 +159,7 @@ export async function main(argv: string[], places: Places): Promise<number> {
   }
   const long = values.long ?? false;
   const amounts: Amounts = {
-    singles: Number(values.singles ?? (long ? 80 : 20)), sequences: Number(values.sequences ?? (long ? 60_000 : 4000)), system: Number(values.system ?? (long ? 60_000 : 7000)),
+    singles: Number(values.singles ?? (long ? 80 : 20)), sequences: Number(values.sequences ?? (long ? 100_000 : 4000)), system: Number(values.system ?? (long ? 60_000 : 7000)),
     seed: Number(values.seed ?? 20_261_122), only: values.only ?? '',
   };
   try {
