@@ -4,8 +4,8 @@ import { NO_CONTROLS, type ExecutionControls } from './execution-controls.js';
 import { ExitReason } from './exit-reason.js';
 import type { PortAccess } from './io-instructions.js';
 import { TLB_ENTRIES } from './tlb.js';
-import type { BusAccess, ProcessorEvent, ProcessorExit } from './step.js';
 import type { TranslatedCode } from './translated-code.js';
+import type { BusAccess, ProcessorEvent, ProcessorExit } from './step.js';
 
 const { ceil } = Math;
 
@@ -38,9 +38,9 @@ export class Cpu {
   /** Whether a breakpoint is enabled in DR7, and which the instruction being executed has met (breakpoints.ts). */
   debugging = false;
   breakpointsMet = 0;
-  /** What the run loop returns after an instruction that ends a step: a StepResult, or -1. */
   /** Translations of the guest's kernel, under binary translation. */
   translatedCode: TranslatedCode | null = null;
+  /** What the run loop returns after an instruction that ends a step: a StepResult, or -1. */
   stepResult = -1;
   /** Budget of the running slice; less REMAINING, what it has retired so far. */
   sliceBudget = 0;

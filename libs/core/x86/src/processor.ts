@@ -21,9 +21,9 @@ import {
   SEGMENT_SELECTOR, SEGMENT_WORDS, SHADOW_MOV_SS, SKIPPED, SS, TR, TRAP_DUE, TR_SPACE,
 } from './state.js';
 import { EventType, StepResult, type ProcessorEvent, type ProcessorExit } from './step.js';
-
 import { FAULT } from './fault.js';
 import { MARK_INSIDE, observeGuest, type TranslatedCode } from './translated-code.js';
+
 export type ProcessorSpace = 'guest' | 'monitor';
 export interface SegmentValue { selector: number; base: number; limit: number; rights: number; space?: ProcessorSpace }
 export interface TableValue { base: number; limit: number; space: ProcessorSpace }
@@ -166,17 +166,17 @@ export class Processor {
       }
       if (i32[INTR_LINE] !== 0 && this.interruptible && !this.insideInstruction) return StepResult.InterruptWindow;
       if (i32[REMAINING]! <= 0) return StepResult.Budget;
-
-      const flags = i32[EFLAGS_SYSTEM]!;
-      const shadow = i32[INTERRUPT_SHADOW]!;
-      const replaying = cpu.replay.length > 0;
-      if (cpu.debugging) {
       if (cpu.translatedCode !== null && i32[CPL] !== 3 && i32[CS_SPACE] === 0) {
         const way = this.enterTranslated(cpu.translatedCode);
         if (way === 'left') return this.left(cpu.stepResult as StepResult);
         if (way === 'fault') continue;
       }
       const translated = i32[CS_SPACE] !== 0;
+
+      const flags = i32[EFLAGS_SYSTEM]!;
+      const shadow = i32[INTERRUPT_SHADOW]!;
+      const replaying = cpu.replay.length > 0;
+      if (cpu.debugging) {
         cpu.breakpointsMet = 0;
         const met = !translated && (flags & RF) === 0 && shadow !== SHADOW_MOV_SS && !replaying ? instructionBreakpoints(cpu, i32[EIP]!) : 0;
         if (met !== 0) {
@@ -203,23 +203,23 @@ export class Processor {
         if (this.observer !== null && i32[REP_DONE] !== 0) this.repUnderWay = true;
         this.observeRep();
         this.forgetReplay();
+        if (translated && cpu.translatedCode!.recoverFault(cpu)) return this.left(StepResult.Exit);
         this.deliver(i32[FAULT_VECTOR]!, EventType.HardwareException, i32[FAULT_HAS_ERROR] === 0 ? null : i32[FAULT_ERROR]!);
         continue;
       }
       if (result === StepResult.Exit || result === StepResult.BusCycle || result === StepResult.Stopped) {
         if (done === 0) i32[INTERRUPT_SHADOW] = shadow;
-        if (translated && cpu.translatedCode!.recoverFault(cpu)) return this.left(StepResult.Exit);
         else if (this.observer !== null) this.repUnderWay = true;
         i32[BUS_ORDINAL] = 0;
+        if (translated && !this.leavesTranslated(cpu.translatedCode!)) continue;
         return this.left(result);
       }
+      if (translated && done === 0) i32[INTERRUPT_SHADOW] = shadow;
       // The instruction (or all of several) completed.
       if (replaying) this.forgetReplay();
       if (single) {
-        if (translated && !this.leavesTranslated(cpu.translatedCode!)) continue;
         if ((flags & RF) !== 0 && (!translated || done > 0)) i32[EFLAGS_SYSTEM]! &= ~RF;
         if ((flags & TF) !== 0 && done > 0 && i32[INTERRUPT_SHADOW] !== SHADOW_MOV_SS && !isSoftwareInterrupt(cpu.code.slots[i32[CURRENT_SLOT]!]!)) i32[TRAP_DUE]! |= DR6_SINGLE_STEP;
-      if (translated && done === 0) i32[INTERRUPT_SHADOW] = shadow;
         i32[TRAP_DUE]! |= cpu.breakpointsMet;
         if (this.observer !== null && done > 0) {
           if (i32[REP_UNFINISHED] !== 0) this.repUnderWay = true;
@@ -233,11 +233,6 @@ export class Processor {
     }
   }
 
-  private left(result: StepResult): StepResult {
-    const { access } = this.exit;
-    this.pending = access !== null ? 'access' : 'instruction';
-    if (result === StepResult.Stopped) this.pending = 'none';
-    return result;
   /** Translated code stands inside a guest instruction. */
   private get insideInstruction(): boolean {
     const { i32, translatedCode } = this.cpu;
@@ -284,6 +279,11 @@ export class Processor {
     cpu.code.translatedJumps.fill(0);
   }
 
+  private left(result: StepResult): StepResult {
+    const { access } = this.exit;
+    this.pending = access !== null ? 'access' : 'instruction';
+    if (result === StepResult.Stopped) this.pending = 'none';
+    return result;
   }
 
   /**
@@ -293,6 +293,7 @@ export class Processor {
   private deliver(vector: number, type: EventType, errorCode: number | null, injected = false, interrupted: { vector: number; type: EventType } | null = null): boolean {
     const { cpu } = this;
     const { i32 } = cpu;
+    if (i32[CS_SPACE] !== 0) cpu.translatedCode!.recover(cpu);
     try {
       if (interrupted !== null) ({ vector, type, errorCode } = combineEvents(cpu, interrupted, { vector, type, errorCode }));
       if (injected) injectEvent(cpu, vector, type, errorCode);
@@ -301,7 +302,6 @@ export class Processor {
       if (thrown !== EXIT) throw thrown;
       i32[BUS_ORDINAL] = 0;
       this.waitingResult = cpu.stepResult;
-    if (i32[CS_SPACE] !== 0) cpu.translatedCode!.recover(cpu);
       // An access of the delivery itself left: the event is delivered again when that is answered.
       if (cpu.stepResult === StepResult.BusCycle || (cpu.stepResult === StepResult.Exit && isMemoryExit(cpu))) {
         this.undelivered = { vector, type, errorCode, injected };
