@@ -1,4 +1,4 @@
-import type { GuestPaging } from '@ringside/x86';
+import type { GuestPaging, VirtualState } from '@ringside/x86';
 import type { MachineState, MachineStatistics, RegisterName, SegmentName, SegmentState, VmSpec } from '@ringside/machine';
 import type { ConsoleVerb, ControlVerb, CpuVerb } from './subjects.js';
 
@@ -37,7 +37,7 @@ export interface ExecutionControlsView {
   movDrExiting: boolean; descriptorTableExiting: boolean; wbinvdExiting: boolean; pauseExiting: boolean; deprivileged: boolean;
   ioExiting: 'all' | 'none' | { from: number; to: number }[];
   msrExiting: 'all' | 'none' | 'bitmap';
-  exceptionBitmap: number; cr0Mask: number; cr0ReadShadow: number; cr4Mask: number; cr4ReadShadow: number; eptRoot: number | null; shadowRoot: number | null; guestPaging: GuestPaging | null; tscOffset: number;
+  exceptionBitmap: number; cr0Mask: number; cr0ReadShadow: number; cr4Mask: number; cr4ReadShadow: number; eptRoot: number | null; shadowRoot: number | null; guestPaging: GuestPaging | null; virtualState: VirtualState | null; tscOffset: number;
 }
 
 export interface RegistersView {

@@ -1,5 +1,5 @@
 import { REGISTER_NAMES, SEGMENT_NAMES, STOP_STATES, type Effect, type MemorySpace } from '@ringside/machine';
-import type { ExecutionControls } from '@ringside/x86';
+import type { ExecutionControls, VirtualState } from '@ringside/x86';
 import { EMPTY, type ByteReader } from './byte-reader.js';
 import type { ByteWriter } from './byte-writer.js';
 import { ProtocolError } from './protocol-error.js';
@@ -169,6 +169,7 @@ function writeControls(w: ByteWriter, controls: ExecutionControls): void {
   w.u8(controls.eptRoot === null ? 0 : 1);
   w.f64(controls.eptRoot ?? 0);
   writeShadow(w, controls);
+  writeVirtualState(w, controls.virtualState);
   w.f64(controls.tscOffset);
 }
 
@@ -182,9 +183,22 @@ function readControls(r: ByteReader): ExecutionControls {
   const hasEpt = r.flag();
   const eptRoot = r.quantity();
   const shadow = readShadow(r);
+  const virtualState = readVirtualState(r);
   const tscOffset = r.f64();
   if (!Number.isFinite(tscOffset)) throw new ProtocolError('value', 'TSC offset');
-  return { ...flags, ioExiting, msrExiting, ...words, eptRoot: hasEpt ? eptRoot : null, ...shadow, tscOffset };
+  return { ...flags, ioExiting, msrExiting, ...words, eptRoot: hasEpt ? eptRoot : null, ...shadow, virtualState, tscOffset };
+}
+
+const VIRTUAL_WORDS = ['flags', 'cr0', 'gdtBase', 'gdtLimit', 'idtBase', 'idtLimit', 'ldtr', 'tr'] as const satisfies readonly (keyof VirtualState)[];
+
+function writeVirtualState(w: ByteWriter, state: VirtualState | null): void {
+  w.u8(state === null ? 0 : 1);
+  if (state !== null) for (const name of VIRTUAL_WORDS) w.u32(state[name]);
+}
+
+function readVirtualState(r: ByteReader): VirtualState | null {
+  if (!r.flag()) return null;
+  return Object.fromEntries(VIRTUAL_WORDS.map((name) => [name, r.u32()])) as Record<(typeof VIRTUAL_WORDS)[number], number>;
 }
 
 const PAGING_FORMATS = ['off', 'two-level', 'two-level with PSE', 'PAE', 'PAE with PSE'] as const;

@@ -1,5 +1,5 @@
 import { SEGMENT_NAMES, type Disposition, type Exit, type ExitReply, type RegisterState, type SegmentName, type SegmentState } from '@ringside/machine';
-import { EventType, ExitReason, type BusAccess, type GuestWalk, type ProcessorEvent } from '@ringside/x86';
+import { EventType, ExitReason, type BusAccess, type GuestWalk, type InstructionAssist, type ProcessorEvent } from '@ringside/x86';
 import type { ByteReader } from './byte-reader.js';
 import type { ByteWriter } from './byte-writer.js';
 import { readCost, writeCost } from './cost-codec.js';
@@ -8,7 +8,7 @@ import { FrameKind, Hop, beginFrame, readBody, type FrameHeader, type TraceConte
 import { ProtocolError } from './protocol-error.js';
 
 /** Which groups follow the fixed part of an exit; only those present travel. */
-const Present = { Interruptible: 1, Access: 2, Event: 4, Registers: 8, Segments: 16, Walk: 32 } as const;
+const Present = { Interruptible: 1, Access: 2, Event: 4, Registers: 8, Segments: 16, Walk: 32, Instruction: 64 } as const;
 const REASONS: ReadonlySet<number> = new Set(Object.values(ExitReason));
 const EVENT_TYPES: ReadonlySet<number> = new Set(Object.values(EventType));
 
@@ -16,8 +16,9 @@ export function encodeExit(exit: Exit, trace: TraceContext | null): Uint8Array {
   const w = beginFrame(FrameKind.Exit, Hop.GuestCpu, exit.epoch, exit.seq, 0, trace);
   const { access, event, registers, segments } = exit;
   const walk = exit.walk ?? null;
+  const instruction = exit.instruction ?? null;
   w.u8((exit.interruptible ? Present.Interruptible : 0) | (access === null ? 0 : Present.Access) | (event === null ? 0 : Present.Event)
-    | (registers === null ? 0 : Present.Registers) | (segments === null ? 0 : Present.Segments) | (walk === null ? 0 : Present.Walk));
+    | (registers === null ? 0 : Present.Registers) | (segments === null ? 0 : Present.Segments) | (walk === null ? 0 : Present.Walk) | (instruction === null ? 0 : Present.Instruction));
   w.u16(exit.reason);
   w.u32(exit.qualification);
   w.u8(exit.instructionLength);
@@ -31,6 +32,7 @@ export function encodeExit(exit: Exit, trace: TraceContext | null): Uint8Array {
   if (registers !== null) writeRegisters(w, registers);
   if (segments !== null) writeSegments(w, segments);
   if (walk !== null) writeWalk(w, walk);
+  if (instruction !== null) writeInstruction(w, instruction);
   return w.finish();
 }
 
@@ -41,7 +43,7 @@ export function encodeExit(exit: Exit, trace: TraceContext | null): Uint8Array {
 export function decodeExit(bytes: Uint8Array, vmId: string): Exit {
   const { header, body: r } = readBody(bytes, FrameKind.Exit);
   const present = r.u8();
-  if (present > 63) throw new ProtocolError('value', `state groups 0x${present.toString(16)}`);
+  if (present > 127) throw new ProtocolError('value', `state groups 0x${present.toString(16)}`);
   const reason = r.u16();
   if (!REASONS.has(reason)) throw new ProtocolError('value', `exit reason ${reason}`);
   const exit: Exit = {
@@ -52,6 +54,7 @@ export function decodeExit(bytes: Uint8Array, vmId: string): Exit {
     registers: (present & Present.Registers) === 0 ? null : readRegisters(r),
     segments: (present & Present.Segments) === 0 ? null : readSegments(r),
     walk: (present & Present.Walk) === 0 ? null : readWalk(r),
+    instruction: (present & Present.Instruction) === 0 ? null : readInstruction(r),
   };
   r.end();
   return exit;
@@ -145,6 +148,27 @@ function readRegisters(r: ByteReader): RegisterState {
   const general = new Uint32Array(8);
   for (let i = 0; i < 8; i++) general[i] = r.u32();
   return { general, eip: r.u32(), eflags: r.u32(), cr0: r.u32(), cr2: r.u32(), cr3: r.u32(), cr4: r.u32(), cpl: r.u8() };
+}
+
+function writeInstruction(w: ByteWriter, assist: InstructionAssist): void {
+  w.text(assist.name);
+  w.u8(assist.length);
+  w.u8((assist.operandSize === 2 ? 1 : 0) | (assist.repeated ? 2 : 0) | (assist.address16 ? 4 : 0) | (assist.linear === null ? 0 : 8));
+  w.u32(assist.a >>> 0);
+  w.u32(assist.b >>> 0);
+  w.u32(assist.immediate >>> 0);
+  w.u8(assist.segment);
+  w.u32(assist.linear ?? 0);
+}
+
+function readInstruction(r: ByteReader): InstructionAssist {
+  const name = r.text();
+  const length = r.u8();
+  const flags = r.u8();
+  if (flags > 15) throw new ProtocolError('value', `instruction flags ${flags}`);
+  const numbers = { a: r.u32() | 0, b: r.u32() | 0, immediate: r.u32() | 0, segment: r.u8() };
+  const linear = r.u32();
+  return { name, length, operandSize: (flags & 1) === 0 ? 4 : 2, repeated: (flags & 2) !== 0, address16: (flags & 4) !== 0, ...numbers, linear: (flags & 8) === 0 ? null : linear };
 }
 
 /** At most two levels below the registers (PAE: directory and table), and a line of 64 bytes. */

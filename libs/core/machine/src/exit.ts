@@ -1,4 +1,4 @@
-import type { BusAccess, ExitReason, GuestWalk, ProcessorEvent } from '@ringside/x86';
+import type { BusAccess, ExitReason, GuestWalk, InstructionAssist, ProcessorEvent } from '@ringside/x86';
 import type { Effect, SegmentName } from './effect.js';
 
 /** General registers and the rest of the integer state. 32-bit values are unsigned. */
@@ -40,6 +40,8 @@ export interface Exit {
   event: ProcessorEvent | null;
   /** Under shadow paging: what the guest's own tables say (GuestWalk). Null or absent otherwise. */
   walk?: GuestWalk | null;
+  /** With a #GP, #NP or #SS of a deprivileged guest under shadow paging: the instruction that faulted, decoded. */
+  instruction?: InstructionAssist | null;
   registers: RegisterState | null;
   segments: Partial<Record<SegmentName, SegmentState>> | null;
 }

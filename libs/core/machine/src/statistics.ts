@@ -1,3 +1,4 @@
+import type { MisledInstruction } from '@ringside/x86';
 import { OPERATIONS, type OperationName } from './mark.js';
 
 /**
@@ -68,6 +69,8 @@ export interface MachineStatistics {
   messages: Record<string, number>;
   operations: OperationRecord[];
   operationsDropped: number;
+  /** On trap-and-emulate: the first instruction that misled the guest, and how many did; null if none. */
+  misled?: (MisledInstruction & { count: number }) | null;
 }
 export interface LatencySummary { count: number; totalNs: number; minNs: number; maxNs: number; buckets: number[] }
 

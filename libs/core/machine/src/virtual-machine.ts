@@ -168,7 +168,8 @@ export class VirtualMachine {
   }
 
   statistics(): MachineStatistics {
-    return this.books.statistics(this.moment());
+    const { misled, misledCount } = this.processor.cpu;
+    return { ...this.books.statistics(this.moment()), misled: misled === null ? null : { ...misled, count: misledCount } };
   }
 
   get recorder(): OperationRecorder {
@@ -256,6 +257,7 @@ export class VirtualMachine {
     exit.access = null;
     exit.event = null;
     exit.walk = null;
+    exit.instruction = null;
     exit.instructionLength = 0;
     return settle(this.leave(reason, qualification), (reply) => this.apply(reply.effects));
   }
@@ -279,7 +281,7 @@ export class VirtualMachine {
       vmId: this.config.spec.id, epoch: this.config.epoch, seq: ++this.seq, reason, qualification,
       instructionLength: exit.instructionLength, guestLinear: exit.guestLinear >>> 0, guestPhysical: exit.guestPhysical,
       now: this.now, retired: processor.retired, executed: processor.executed, interruptible: this.windowAfter(exit.access),
-      access: exit.access, event: exit.event, walk: exit.walk,
+      access: exit.access, event: exit.event, walk: exit.walk, instruction: exit.instruction,
       registers: (groups & StateGroup.Registers) !== 0 ? readRegisters(processor) : null,
       segments: (groups & StateGroup.Segments) !== 0 ? readSegments(processor) : null,
     };

@@ -2,6 +2,7 @@ import type { Cpu } from './cpu.js';
 import { CALL_GATE16, CALL_GATE32, Descriptor, SELECTOR_RPL, TASK_GATE, TSS16_AVAILABLE, TSS32_AVAILABLE, effectiveLevel, errorCodeOf, isNull, markAccessed, readDescriptor } from './descriptor.js';
 import { GP, NP, SS_FAULT, raise } from './fault.js';
 import { UnsupportedMode, leaveUnsupported } from './intercepts.js';
+import { observeSelector } from './sensitive.js';
 import { dropInnerDataSegments, selectorOf, setCodeSegment, setSegment, withinLimit } from './segmentation.js';
 import { modeChanged, nextEip } from './slots.js';
 import { type ElementSize, StackFrame, peekStack, setStackPointer } from './stack.js';
@@ -119,6 +120,7 @@ function callSameLevel(cpu: Cpu, selector: number, descriptor: Descriptor, offse
   markAccessed(cpu, descriptor);
   frame.push(cpu, selectorOf(cpu, CS));
   frame.push(cpu, returnEip);
+  observeSelector(cpu, 'CALL', CS);
   setStackPointer(cpu, frame.pointer);
   setCodeSegment(cpu, selector, cpu.i32[CPL]!, descriptor);
   cpu.i32[EIP] = offset;

@@ -3,6 +3,7 @@ import { I686_FEATURES, type CpuFeatures } from './cpuid.js';
 import { NO_CONTROLS, type ExecutionControls } from './execution-controls.js';
 import { ExitReason } from './exit-reason.js';
 import type { PortAccess } from './io-instructions.js';
+import type { MisledInstruction } from './sensitive.js';
 import { TLB_ENTRIES } from './tlb.js';
 import type { TranslatedCode } from './translated-code.js';
 import type { BusAccess, ProcessorEvent, ProcessorExit } from './step.js';
@@ -28,7 +29,7 @@ export class Cpu {
   readonly monitorBase: number;
   readonly monitorBytes: number;
   controls: ExecutionControls = NO_CONTROLS;
-  readonly exit: ProcessorExit = { reason: ExitReason.ExceptionOrNmi, qualification: 0, instructionLength: 0, guestLinear: 0, guestPhysical: 0, access: null, event: null, walk: null, mark: 0 };
+  readonly exit: ProcessorExit = { reason: ExitReason.ExceptionOrNmi, qualification: 0, instructionLength: 0, guestLinear: 0, guestPhysical: 0, access: null, event: null, walk: null, instruction: null, mark: 0 };
 
   /** Predecoded instructions (slots.ts). */
   readonly code: CodeCache;
@@ -57,6 +58,9 @@ export class Cpu {
   eptViolated = false;
   /** Where in memory the last translation for a write led, if its page is write-traced (`busPhysical` is its guest-physical address); else -1. */
   tracedHost = -1;
+  /** Sensitive instructions that have shown a deprivileged guest what ring 0 would not: the first, and how many (sensitive.ts). */
+  misled: MisledInstruction | null = null;
+  misledCount = 0;
   /** Accesses outside RAM by page walks and instruction fetches, which read all ones. */
   strayReads = 0;
   /** Frames whose place differs from the default (identity over RAM, all else bus): byte offset in `memory`, or -1 for none. */

@@ -35,6 +35,8 @@ export interface ExecutionControls {
   readonly shadowRoot: number | null;
   /** Under a shadow root: the guest's own tables, read (only) to put what they say into the exit of a #PF; null while the guest's paging is off. */
   readonly guestPaging: GuestPaging | null;
+  /** What the guest's own ring 0 would show where sensitive instructions do not trap: compared, never shown (sensitive.ts). Null: not compared. */
+  readonly virtualState: VirtualState | null;
   /** What RDTSC adds to virtual time. */
   readonly tscOffset: number;
   /**
@@ -54,9 +56,23 @@ export interface GuestPaging {
   readonly pointers: readonly number[];
 }
 
+/** Privileged state of a deprivileged guest that unprivileged instructions read. */
+export interface VirtualState {
+  /** IF and IOPL, in their places in EFLAGS. */
+  readonly flags: number;
+  readonly cr0: number;
+  readonly gdtBase: number;
+  readonly gdtLimit: number;
+  readonly idtBase: number;
+  readonly idtLimit: number;
+  /** Selectors. */
+  readonly ldtr: number;
+  readonly tr: number;
+}
+
 export const NO_CONTROLS: ExecutionControls = {
   nonRoot: false, hltExiting: false, invlpgExiting: false, rdtscExiting: false, cr3LoadExiting: false, cr3StoreExiting: false,
   movDrExiting: false, descriptorTableExiting: false, wbinvdExiting: false, pauseExiting: false,
   ioExiting: 'none', msrExiting: 'none', exceptionBitmap: 0,
-  cr0Mask: 0, cr0ReadShadow: 0, cr4Mask: 0, cr4ReadShadow: 0, eptRoot: null, shadowRoot: null, guestPaging: null, tscOffset: 0, deprivileged: false,
+  cr0Mask: 0, cr0ReadShadow: 0, cr4Mask: 0, cr4ReadShadow: 0, eptRoot: null, shadowRoot: null, guestPaging: null, virtualState: null, tscOffset: 0, deprivileged: false,
 };

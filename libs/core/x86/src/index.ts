@@ -9,6 +9,7 @@ export { getEflags } from './flags.js';
 export { CONDITIONS, flagEffects, OPCODES, type FlagEffects, type OpcodeRow } from './opcodes.js';
 export * from './processor.js';
 export * from './state.js';
+export type { MisledInstruction } from './sensitive.js';
 export * from './shadow-entry.js';
 export * from './step.js';
 export { watchSource } from './code-cache.js';

@@ -6,6 +6,7 @@ import { BP, DB, DE, DF, FAULT, GP, NP, OF as OVERFLOW, PF as PAGE_FAULT, TS, ra
 import { AC, ARITHMETIC_FLAGS, DF as DIRECTION, ID, IF, IOPL, NT, RF, TF, VM, getEflags, setEflags } from './flags.js';
 import { UnsupportedMode, interceptException, leaveForEvent, leaveForTripleFault, leaveUnsupported } from './intercepts.js';
 import { readTable32 } from './memory.js';
+import { observeFlagsLoad } from './sensitive.js';
 import { selectorOf, setCodeSegment, setSegment, withinLimit } from './segmentation.js';
 import { modeChanged, nextEip } from './slots.js';
 import { type ElementSize, StackFrame, peekStack, setStackPointer } from './stack.js';
@@ -195,6 +196,7 @@ export function iret(cpu: Cpu, operandSize: ElementSize): void {
   const mask = iretMask(level, flags, operandSize);
   if ((selector & SELECTOR_RPL) === level) returnSameLevel(cpu, selector, eip, 3 * operandSize);
   else returnOuterLevel(cpu, selector, eip, 3, operandSize, 0);
+  if (operandSize === 4) observeFlagsLoad(cpu, 'IRET', image, level !== 3);
   setEflags(cpu, (flags & ~mask) | (image & mask));
 }
 

@@ -2,6 +2,7 @@ import type { Cpu } from './cpu.js';
 import { BR, raise, UD } from './fault.js';
 import { carryFlag, getEflags, setArithmeticFlags, OF, AF, CF, PF, SF, ZF } from './flags.js';
 import type { InstructionSet } from './instruction.js';
+import { observeSelector } from './sensitive.js';
 import { loadSegment, selectorOf } from './segmentation.js';
 import {
   effectiveAddress, immediate, modifyE16, modifyE32, modifyE8, operandLinear, probeSegmentWrite, push16, push32, read16, read32, read8, readE16, readE32, readE8, readG16, readG32, readG8, release, segmentOf,
@@ -28,6 +29,7 @@ function movFromSegment(cpu: Cpu, slot: number, wide: boolean): void {
   const selector = selectorOf(cpu, segment);
   if (wide && cpu.code.slots[slot + 2]! >= 0) writeE32(cpu, slot, selector);
   else writeE16(cpu, slot, selector);
+  observeSelector(cpu, 'MOV', segment);
 }
 
 function pushSegment(name: string, segment: number): InstructionSet {
@@ -36,6 +38,7 @@ function pushSegment(name: string, segment: number): InstructionSet {
     [`PUSH ${name}`]: (cpu, slot) => {
       if ((cpu.code.slots[slot + 7]! & OPERAND16) !== 0) push16(cpu, selectorOf(cpu, segment));
       else push32(cpu, selectorOf(cpu, segment));
+      observeSelector(cpu, 'PUSH', segment);
     },
     [`POP ${name}`]: (cpu, slot) => {
       const size = (cpu.code.slots[slot + 7]! & OPERAND16) !== 0 ? 2 : 4;

@@ -6,9 +6,10 @@ import { disassembleBytes, type DisassembledInstruction } from './disassembler.j
 import { BOUNDARY, FAULTED, run } from './engine.js';
 import type { ExecutionControls } from './execution-controls.js';
 import { ExitReason } from './exit-reason.js';
-import { DB, EXIT, PF } from './fault.js';
+import { DB, EXIT, GP, NP, PF, SS_FAULT } from './fault.js';
 import { getEflags, IF, RF, setEflags, TF } from './flags.js';
 import { combineEvents, injectEvent, interrupt } from './interrupts.js';
+import { describeInstruction } from './instruction-assist.js';
 import { completePort } from './io-instructions.js';
 import { MODE_CODE32 } from './mode.js';
 import { readMsr, writeMsr } from './msr.js';
@@ -58,6 +59,9 @@ function isMemoryExit({ exit, controls }: Cpu): boolean {
       return controls.shadowRoot !== null && exit.event?.vector === PF;
   }
 }
+
+/** Faults by which privileged instructions and segment loads of a deprivileged kernel show. */
+const EMULATED_FAULTS: ReadonlySet<number> = new Set([GP, NP, SS_FAULT]);
 
 type Pending = 'none' | 'instruction' | 'access';
 
@@ -125,6 +129,7 @@ export class Processor {
       cpu.exit.access = null;
       cpu.exit.event = null;
       cpu.exit.walk = null;
+      cpu.exit.instruction = null;
     }
     this.pending = 'none';
     this.observe();
@@ -280,7 +285,10 @@ export class Processor {
   }
 
   private left(result: StepResult): StepResult {
-    const { access } = this.exit;
+    const { access, event } = this.exit;
+    if (event !== null && result === StepResult.Exit && this.cpu.controls.shadowRoot !== null && this.exit.reason === ExitReason.DeprivilegedException && EMULATED_FAULTS.has(event.vector)) {
+      this.exit.instruction = describeInstruction(this.cpu);
+    }
     this.pending = access !== null ? 'access' : 'instruction';
     if (result === StepResult.Stopped) this.pending = 'none';
     return result;

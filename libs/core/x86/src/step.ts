@@ -58,6 +58,24 @@ export interface GuestWalk {
   line: Uint8Array;
 }
 
+/** Decode assist of a #GP, #NP or #SS under shadow paging: the instruction that faulted, so that ring -1 can carry it out without decoding. */
+export interface InstructionAssist {
+  /** Mnemonic and operand forms, as in the opcode table: `MOV Cd,Rd`. */
+  name: string;
+  length: number;
+  operandSize: 2 | 4;
+  /** REP or REPNE. */
+  repeated: boolean;
+  address16: boolean;
+  /** ModRM.reg and ModRM.rm as register numbers (`b` −1: memory); the selector of a direct far pointer is in `a`. */
+  a: number;
+  b: number;
+  immediate: number;
+  /** Number of the segment register of the memory operand, and its linear address; null if there is none. Limits are not checked. */
+  segment: number;
+  linear: number | null;
+}
+
 /** What a step ended on. One object per processor, overwritten by the next step. */
 export interface ProcessorExit {
   reason: ExitReason;
@@ -69,6 +87,7 @@ export interface ProcessorExit {
   access: BusAccess | null;
   event: ProcessorEvent | null;
   walk: GuestWalk | null;
+  instruction: InstructionAssist | null;
   /** imm32 of an annotation NOP. */
   mark: number;
 }

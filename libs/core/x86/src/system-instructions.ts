@@ -13,7 +13,8 @@ import { rdmsr, wrmsr } from './msr.js';
 import {
   effectiveAddress, immediate, modifyE16, operandLinear, operandLinearUnchecked, push16, push32, read16, read32, readE16, readG16, release, segmentOf, top16, top32, writeE16, writeE32, writeG16, writeG32,
 } from './operands.js';
-import { CR0, EFLAGS_SYSTEM, GDTR_BASE, GDTR_LIMIT, IDTR_BASE, IDTR_LIMIT } from './state.js';
+import { observeFlagsLoad, observePushf, observeSensitive } from './sensitive.js';
+import { CPL, CR0, EFLAGS_SYSTEM, GDTR_BASE, GDTR_LIMIT, IDTR_BASE, IDTR_LIMIT } from './state.js';
 import { EventType, StepResult } from './step.js';
 import {
   cli, clts, hlt, invd, invlpg, lgdt, lidt, lldt, lmsw, ltr, popFlags, pushedFlags, rdpmc, rdtsc, readControlRegister, readDebugRegister, requireLevel0, sldt, smsw, sti, str, vmcall, wbinvd, writeControlRegister,
@@ -62,6 +63,10 @@ function storeTable(access: DescriptorTableAccess, baseWord: number, limitWord: 
     const base = cpu.i32[baseWord]!;
     writeLinear16(cpu, linear, cpu.i32[limitWord]!, user);
     writeLinear32(cpu, (linear + 2) | 0, (cpu.code.slots[slot + 7]! & OPERAND16) !== 0 ? base & 0xff_ffff : base, user);
+    const state = cpu.controls.virtualState;
+    if (state === null) return;
+    const global = access === DescriptorTableAccess.Sgdt;
+    observeSensitive(cpu, global ? 'SGDT' : 'SIDT', 'base', base, global ? state.gdtBase | 0 : state.idtBase | 0);
   };
 }
 const OPERAND16 = 1 << 26;
@@ -153,14 +158,25 @@ export const SYSTEM_INSTRUCTIONS: InstructionSet = {
   'STI': (cpu) => sti(cpu),
   'CLD': (cpu) => { cpu.i32[EFLAGS_SYSTEM]! &= ~DF; },
   'STD': (cpu) => { cpu.i32[EFLAGS_SYSTEM]! |= DF; },
-  'PUSHF v': [(cpu) => push16(cpu, pushedFlags(cpu)), (cpu) => push32(cpu, pushedFlags(cpu))],
+  'PUSHF v': [
+    (cpu) => {
+      push16(cpu, pushedFlags(cpu));
+      observePushf(cpu);
+    },
+    (cpu) => {
+      push32(cpu, pushedFlags(cpu));
+      observePushf(cpu);
+    },
+  ],
   'POPF v': [
     (cpu) => {
       popFlags(cpu, top16(cpu), 2);
       release(cpu, 2);
     },
     (cpu) => {
-      popFlags(cpu, top32(cpu), 4);
+      const image = top32(cpu);
+      popFlags(cpu, image, 4);
+      observeFlagsLoad(cpu, 'POPF', image, cpu.i32[CPL] !== 3);
       release(cpu, 4);
     },
   ],

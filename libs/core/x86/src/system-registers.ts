@@ -10,6 +10,7 @@ import { iopl } from './io.js';
 import { flushPage, flushTlb, writeTable8 } from './memory.js';
 import { setPair, timeStampCounter } from './msr.js';
 import { readPhysicalWord } from './paging.js';
+import { observeSensitive } from './sensitive.js';
 import { selectorOf, setNullSegment, setSegment } from './segmentation.js';
 import { modeChanged } from './slots.js';
 import {
@@ -153,7 +154,12 @@ export function lmsw(cpu: Cpu, source: number, operand: LmswOperand): void {
 }
 
 /** SMSW: CR0 as the guest sees it, at any level (which makes it `sensitive`); 16-bit and memory forms keep the low half. */
-export const smsw = (cpu: Cpu): number => guestCr0(cpu) | 0;
+export function smsw(cpu: Cpu): number {
+  const value = guestCr0(cpu) | 0;
+  const state = cpu.controls.virtualState;
+  if (state !== null) observeSensitive(cpu, 'SMSW', 'CR0', value, state.cr0 | 0);
+  return value;
+}
 
 // ---- Debug registers --------------------------------------------------------------------------------------------------------
 
@@ -240,11 +246,15 @@ const TYPE_BUSY = 2;
 /** SLDT and STR, at any level. `linear` is the memory operand, for the VM exit. */
 export function sldt(cpu: Cpu, linear = 0): number {
   interceptSystemSegment(cpu, SystemSegmentAccess.Sldt, linear);
+  const state = cpu.controls.virtualState;
+  if (state !== null) observeSensitive(cpu, 'SLDT', 'selector', selectorOf(cpu, LDTR), state.ldtr);
   return selectorOf(cpu, LDTR);
 }
 
 export function str(cpu: Cpu, linear = 0): number {
   interceptSystemSegment(cpu, SystemSegmentAccess.Str, linear);
+  const state = cpu.controls.virtualState;
+  if (state !== null) observeSensitive(cpu, 'STR', 'selector', selectorOf(cpu, TR), state.tr);
   return selectorOf(cpu, TR);
 }
 

@@ -29,6 +29,7 @@ const controls: fc.Arbitrary<ExecutionControls> = fc.record({
   eptRoot: fc.option(address, { nil: null }), shadowRoot: fc.option(address, { nil: null }),
   guestPaging: fc.option(fc.record({ cr3: u32, pae: fc.boolean(), pse: fc.boolean(), words: fc.array(i32, { minLength: 8, maxLength: 8 }) })
     .map(({ cr3, pae, pse, words }) => ({ cr3, pae, pse, pointers: pae ? words : [] })), { nil: null }),
+  virtualState: fc.option(fc.record({ flags: u32, cr0: u32, gdtBase: u32, gdtLimit: u32, idtBase: u32, idtLimit: u32, ldtr: u32, tr: u32 }), { nil: null }),
   tscOffset: fc.integer(),
 });
 
@@ -62,6 +63,10 @@ export const exit: fc.Arbitrary<Exit> = fc.record({
   registers: fc.option(fc.record({ general: fc.array(u32, { minLength: 8, maxLength: 8 }).map((words) => Uint32Array.from(words)), eip: u32, eflags: u32, cr0: u32, cr2: u32, cr3: u32, cr4: u32, cpl: u8 }), { nil: null }),
   segments: fc.option(fc.record(Object.fromEntries(SEGMENT_NAMES.map((name) => [name, segment])) as Record<(typeof SEGMENT_NAMES)[number], typeof segment>, { requiredKeys: [], noNullPrototype: true }), { nil: null }),
   walk: fc.option(fc.record({ entries: fc.array(fc.record({ address, low: i32, high: i32 }), { maxLength: 2 }), lineAddress: address, line: bytes }), { nil: null }),
+  instruction: fc.option(fc.record({
+    name: fc.string({ maxLength: 20 }), length: u8, operandSize: fc.constantFrom(2 as const, 4 as const), repeated: fc.boolean(), address16: fc.boolean(), a: i32, b: i32, immediate: i32, segment: u8,
+    linear: fc.option(u32, { nil: null }),
+  }), { nil: null }),
 });
 
 export const exitReply: fc.Arbitrary<ExitReply> = fc.record({

@@ -69,6 +69,6 @@ export function initialControls(spec: VmSpec, eptRoot: number | null): Execution
     movDrExiting: false, descriptorTableExiting: false, wbinvdExiting: false, pauseExiting: false,
     ioExiting: ioBitmap(spec.grantedPorts), msrExiting: msrBitmap(), exceptionBitmap: 0,
     cr0Mask: CR0_OWNED, cr0ReadShadow: 0, cr4Mask: CR4_OWNED, cr4ReadShadow: 0,
-    eptRoot, shadowRoot: null, guestPaging: null, tscOffset: 0, deprivileged: false,
+    eptRoot, shadowRoot: null, guestPaging: null, virtualState: null, tscOffset: 0, deprivileged: false,
   };
 }

@@ -1,0 +1,26 @@
+import type { Cpu } from './cpu.js';
+import { operandLinearUnchecked } from './operands.js';
+import { OPERATION_NAMES } from './operations.js';
+import { INDEX_ADDRESS16, META_OPERAND16, META_REP, META_REPNE, SLOT_A, SLOT_B, SLOT_BASE, SLOT_IMMEDIATE, SLOT_INDEX, SLOT_META, SLOT_OP } from './slot-layout.js';
+import { segmentOf } from './operands.js';
+import { CURRENT_SLOT, ZERO } from './state.js';
+import type { InstructionAssist } from './step.js';
+
+const NARROW = ' (16)';
+const REPEATED = 'REP ';
+
+/** The instruction that just faulted, as decoded: nothing of it has happened, so its operands are still what they were. */
+export function describeInstruction(cpu: Cpu): InstructionAssist {
+  const slot = cpu.i32[CURRENT_SLOT]!;
+  const { slots } = cpu.code;
+  const meta = slots[slot + SLOT_META]!;
+  let name = OPERATION_NAMES[slots[slot + SLOT_OP]!] ?? '';
+  if (name.endsWith(NARROW)) name = name.slice(0, -NARROW.length);
+  if (name.startsWith(REPEATED)) name = name.slice(REPEATED.length);
+  const memory = slots[slot + SLOT_B]! < 0 && slots[slot + SLOT_BASE]! >= 0 && slots[slot + SLOT_BASE]! <= ZERO;
+  return {
+    name, length: (meta >>> 8) & 15, operandSize: (meta & META_OPERAND16) === 0 ? 4 : 2, repeated: (meta & (META_REP | META_REPNE)) !== 0,
+    address16: (slots[slot + SLOT_INDEX]! & INDEX_ADDRESS16) !== 0, a: slots[slot + SLOT_A]!, b: slots[slot + SLOT_B]!, immediate: slots[slot + SLOT_IMMEDIATE]!,
+    segment: segmentOf(cpu, slot), linear: memory ? operandLinearUnchecked(cpu, slot) >>> 0 : null,
+  };
+}
