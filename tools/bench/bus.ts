@@ -31,11 +31,11 @@ async function main(arguments_: readonly string[]): Promise<void> {
   if (mode === 'responder') return respond(url!, collector!);
   if (mode === 'collector') return collect();
   const quick = arguments_.includes('--quick');
-  const report = await measure(quick ? 12 : 80, quick ? 1 : 5);
+  const report = await measure(quick);
   console.log(arguments_.includes('--json') ? JSON.stringify(report, null, 2) : table(report));
 }
 
-async function measure(blocks: number, flights: number): Promise<BusReport> {
+async function measure(quick: boolean): Promise<BusReport> {
   const nats = await startNatsServer();
   const children: ChildProcess[] = [];
   try {
@@ -43,8 +43,9 @@ async function measure(blocks: number, flights: number): Promise<BusReport> {
     const endpoint = `http://127.0.0.1:${collector}`;
     await child(children, 'responder', nats.url, endpoint);
     const client = await BusClient.connect(nats.url, endpoint);
+    await client.warmUp(quick ? 2_000 : 4_000);
     const variants: BusVariant[] = [];
-    for (const tracing of TRACING) variants.push(await client.measure(tracing, blocks, flights));
+    for (const tracing of TRACING) variants.push(await client.measure(tracing, quick ? 12 : 80, quick ? 1 : 5));
     await client.close();
     return { schema: 'ringside.bench-bus/1', exitOverRaw: variants[0]!.exitOverRaw, variants, inFlight: VMS, payloadBytes: { request: requestBytes().length, reply: REPLY_BYTES }, node: process.version };
   } finally {
