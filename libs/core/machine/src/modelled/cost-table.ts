@@ -1,0 +1,75 @@
+/**
+ * What a modelled clock charges for. Nothing here is an operation, an exit reason or a path: what one of those costs is the sum
+ * of what it is made of. Each name says exactly one such thing.
+ */
+export const PRIMITIVES = {
+  // Instructions that the processor executes, by class.
+  'instruction': 'an executed instruction without a class of its own',
+  'near-transfer': 'a near CALL, or its RET',
+  'division': 'DIV or IDIV',
+  'segment-load': 'a segment register loaded from a descriptor by an instruction',
+  'control-register-write': 'MOV to a control register, CLTS or LMSW, or LGDT, LIDT, LLDT, LTR',
+  'serializing': 'CPUID, INVLPG, WRMSR or another instruction that waits for all before it',
+  'time-stamp': 'RDTSC',
+  // Events of the processor.
+  'gate-entry': 'an event through a gate of the IDT: descriptors checked, frame pushed, CS:EIP loaded',
+  'iret': 'IRET: frame popped, descriptors checked',
+  'page-walk-read': 'one paging-structure entry that a page walk reads',
+  'nested-walk-read': 'one EPT entry that a page walk reads',
+  'port-cycle': 'one access to a port, outside the processor',
+  // Hardware assistance.
+  'vm-exit': 'a VM exit: guest state saved, host state loaded',
+  'vm-entry': 'a VM entry: controls checked, guest state loaded',
+  'vmcs-read': 'one field read by VMREAD',
+  'vmcs-write': 'one field written by VMWRITE',
+  // Work of the monitor, as its handlers do it.
+  'monitor-dispatch': 'one handler of the monitor found and called, registers saved and restored',
+  'guest-word': 'one word of guest memory read or written by the monitor',
+  'page-table-entry': 'one page-table entry (a shadow\'s, or a paravirtualized guest\'s) checked and written by the monitor',
+  'descriptor-check': 'one descriptor or gate checked by the monitor',
+  'code-lookup': 'one look-up of guest code in the translation cache',
+} as const;
+export type Primitive = keyof typeof PRIMITIVES;
+
+/** Where a figure is from. `quoted`: the page says so, at this address. `assumed`: no page that could be opened says so, and this is why it is what it is. */
+export type FigureSource = { readonly quoted: string; readonly url: string } | { readonly assumed: string };
+
+export interface Figure { readonly cycles: number; readonly source: FigureSource }
+
+/** One generation of hardware: what it has, and what each primitive costs in cycles of its clock; null for what it does not have. */
+export interface CostTable {
+  /** After `modelled:` on the command line. */
+  readonly name: string;
+  readonly processor: string;
+  readonly features: { readonly vmx: boolean; readonly ept: boolean; readonly umip: boolean };
+  readonly figures: Readonly<Record<Primitive, Figure | null>>;
+}
+
+/** How often each primitive happened. */
+export type PrimitiveCounts = Readonly<Partial<Record<Primitive, number>>>;
+
+/** Something happened that hardware of this generation cannot do. */
+export class NotOfThisGenerationError extends Error {
+  override readonly name = 'NotOfThisGenerationError';
+  constructor(table: CostTable, primitive: Primitive) {
+    super(`the ${table.processor} has no figure for ${primitive} (${PRIMITIVES[primitive]}): choose a table that has it, or another mmu`);
+  }
+}
+
+const NAMES = Object.keys(PRIMITIVES) as Primitive[];
+
+/**
+ * Cycles of `counts` on this hardware: Σ count × figure. `scaled` replaces the figures of some primitives by multiples, for
+ * asking what depends on them. Throws NotOfThisGenerationError.
+ */
+export function modelledCycles(table: CostTable, counts: PrimitiveCounts, scaled: Readonly<Partial<Record<Primitive, number>>> = {}): number {
+  let cycles = 0;
+  for (const name of NAMES) {
+    const count = counts[name] ?? 0;
+    if (count === 0) continue;
+    const figure = table.figures[name];
+    if (figure === null) throw new NotOfThisGenerationError(table, name);
+    cycles += count * figure.cycles * (scaled[name] ?? 1);
+  }
+  return cycles;
+}
