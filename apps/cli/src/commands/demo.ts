@@ -49,7 +49,7 @@ The guest is Ringlet, a small teaching kernel: real 32-bit x86 machine code.`);
       const documentDirectory = join(context.stateDirectory, 'documents');
       const { comparison, traces } = await compare(client, {
         guestName: 'ringlet', guest: 'ringlet', shell: ringletShell, choices: BUILT_PATHS.map((path) => ({ path })), operations: parseOperations(['all']),
-        repetitions: options.repeat, clock: 'virtual', timeoutMs: 120_000, store: new TraceStore(context.stateDirectory), progress: (text) => terminal.progress(text), warmUp: true,
+        repetitions: options.repeat, clock: 'virtual', timeoutMs: 300_000, store: new TraceStore(context.stateDirectory), progress: (text) => terminal.progress(text), warmUp: true,
         pathDone: (run) => tellPath(terminal, run, documents.get(run.setting.path as BuiltPath) ?? []),
         whileVmExists: async (path, vmId) => {
           await showConsole(terminal, client, path, vmId);
