@@ -1,5 +1,5 @@
 import { ARENA_BASE, createArena, IDT, PDPT } from '../../libs/core/x86/src/testing/arena.js';
-import type { ArenaPatch, OracleCase, OracleResult } from '../../libs/core/x86/src/testing/case.js';
+import type { OracleCase, OracleResult } from '../../libs/core/x86/src/testing/case.js';
 
 /** Where QEMU 7.2 (TCG) departs from the SDM, and what is done about it. The last column of rows that are only kept out of the generator. */
 interface QemuException {
@@ -14,21 +14,21 @@ const FAULTS = new Set([0, 5, 6, 11, 13, 14]), PUSHES_ERROR_CODE = new Set([11, 
 const RF = 0x1_0000;
 const template = createArena();
 
-/** Sets bits of one byte of the memory that a case left. */
+/** Sets bits of one byte of the memory that a case left. The runs of changed bytes come out as a comparison with the original finds them. */
 function setBits({ patches }: OracleCase, result: OracleResult, offset: number, bits: number): void {
-  const at = ({ offset: start, bytes }: ArenaPatch): boolean => offset >= start && offset < start + bytes.length;
-  const changed = result.changes.find(at);
-  if (changed) {
-    changed.bytes[offset - changed.offset]! |= bits;
-    return;
+  const patch = patches.findLast(({ offset: start, bytes }) => offset >= start && offset < start + bytes.length);
+  const original = patch ? (patch.bytes[offset - patch.offset] as number) : (template[offset] as number);
+  const changed = new Map(result.changes.flatMap((run) => Array.from(run.bytes, (byte, index): [number, number] => [run.offset + index, byte])));
+  const value = (changed.get(offset) ?? original) | bits;
+  if (value === original) changed.delete(offset);
+  else changed.set(offset, value);
+  const runs: { offset: number; bytes: number[] }[] = [];
+  for (const [at, byte] of [...changed].sort((a, b) => a[0] - b[0])) {
+    const last = runs.at(-1);
+    if (last && last.offset + last.bytes.length === at) last.bytes.push(byte);
+    else runs.push({ offset: at, bytes: [byte] });
   }
-  const patch = patches.findLast(at);
-  const original = patch ? (patch.bytes[offset - patch.offset] as number) : (template[offset] as number), value = original | bits;
-  if (value === original) return;
-  // Runs that touch become one, as the comparison of memory finds them.
-  const before = result.changes.find((run) => run.offset + run.bytes.length === offset), after = result.changes.find((run) => run.offset === offset + 1);
-  const bytes = [...(before?.bytes ?? []), value, ...(after?.bytes ?? [])];
-  result.changes = [...result.changes.filter((run) => run !== before && run !== after), { offset: before?.offset ?? offset, bytes: Uint8Array.from(bytes) }].sort((a, b) => a.offset - b.offset);
+  result.changes = runs.map((run) => ({ offset: run.offset, bytes: Uint8Array.from(run.bytes) }));
 }
 
 const isInto = ({ patches }: OracleCase): boolean => patches.some(({ bytes }) => bytes.length === 1 && bytes[0] === 0xce);
