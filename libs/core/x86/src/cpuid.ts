@@ -1,4 +1,5 @@
 import type { Cpu } from './cpu.js';
+import { SERIALIZING } from './event-counters.js';
 import { interceptCpuid } from './intercepts.js';
 import { EAX, EBX, ECX, EDX } from './state.js';
 
@@ -81,6 +82,7 @@ export function cpuidLeaf(features: CpuFeatures, leaf: number): CpuidResult {
 /** CPUID: exits in VMX non-root operation. */
 export function cpuid(cpu: Cpu): void {
   interceptCpuid(cpu);
+  cpu.f64[SERIALIZING]! += 1;
   const { eax, ebx, ecx, edx } = cpuidLeaf(cpu.features, cpu.i32[EAX]!);
   cpu.i32[EAX] = eax;
   cpu.i32[EBX] = ebx;

@@ -2,6 +2,7 @@ export { Cpu, RAM_BASE } from './cpu.js';
 export { cpuidLeaf, I686_FEATURES, type CpuFeatures, type CpuidResult } from './cpuid.js';
 export { ENTRIES, Immediate, type DecodeEntry } from './decode-table.js';
 export { disassembleBytes, type DisassembledInstruction } from './disassembler.js';
+export { eventCounts, type ProcessorEventCounts } from './event-counters.js';
 export * from './execution-controls.js';
 export * from './exit-reason.js';
 export { AC, BP, BR, DB, DE, DF, GP, MF, NM, NP, PF, SS_FAULT, TS, UD } from './fault.js';

@@ -1,3 +1,4 @@
+import { GATE_ENTRIES, IRETS } from './event-counters.js';
 import { checkReturnTarget, returnOuterLevel, returnSameLevel } from './control-transfer.js';
 import type { Cpu } from './cpu.js';
 import { Descriptor, INTERRUPT_GATE16, INTERRUPT_GATE32, SELECTOR_RPL, TASK_GATE, TRAP_GATE16, TRAP_GATE32, errorCodeOf, isNull, markAccessed, readDescriptor } from './descriptor.js';
@@ -102,6 +103,7 @@ function deliver(cpu: Cpu, vector: number, type: EventType, errorCode: number | 
   const image = setsResumeFlag(vector, type) ? flags | RF : flags;
   if (level < cpu.i32[CPL]!) pushOnInnerStack(cpu, level, size, ext, image, returnEip, errorCode);
   else pushOnSameStack(cpu, size, ext, image, returnEip, errorCode);
+  cpu.f64[GATE_ENTRIES]! += 1;
   setCodeSegment(cpu, selector, level, handler);
   cpu.i32[EIP] = gate.gateOffset;
   const masks = gate.type === INTERRUPT_GATE32 || gate.type === INTERRUPT_GATE16;
@@ -198,6 +200,7 @@ export function iret(cpu: Cpu, operandSize: ElementSize): void {
   else returnOuterLevel(cpu, selector, eip, 3, operandSize, 0);
   if (operandSize === 4) observeFlagsLoad(cpu, 'IRET', image, level !== 3);
   setEflags(cpu, (flags & ~mask) | (image & mask));
+  cpu.f64[IRETS]! += 1;
 }
 
 /** EFLAGS bits that IRET loads: IF where CPL ≤ IOPL, IOPL at level 0, the upper half with 32-bit operands. */

@@ -1,5 +1,6 @@
 import type { CpuFeatures } from './cpuid.js';
 import type { Cpu } from './cpu.js';
+import { SERIALIZING } from './event-counters.js';
 import { GP, raise } from './fault.js';
 import { MsrAccess, inVmxNonRoot, interceptMsr } from './intercepts.js';
 import { flushTlb } from './memory.js';
@@ -100,6 +101,7 @@ export function wrmsr(cpu: Cpu): void {
   interceptMsr(cpu, msr, MsrAccess.Write);
   const value = (BigInt(cpu.u32[EDX]!) << 32n) | BigInt(cpu.u32[EAX]!);
   if (!writeMsr(cpu, msr, value)) raise(cpu, GP, 0);
+  cpu.f64[SERIALIZING]! += 1;
 }
 
 /** EDX:EAX. */

@@ -1,4 +1,5 @@
 import type { Cpu } from './cpu.js';
+import { DIVISIONS } from './event-counters.js';
 import { DE, raise } from './fault.js';
 import { AF, carryFlag, CF, getEflags, parity, PF, setArithmeticFlags, SF, ZF } from './flags.js';
 import type { InstructionSet } from './instruction.js';
@@ -95,6 +96,7 @@ function div32(cpu: Cpu, slot: number): void {
   const high = cpu.i32[EDX]! >>> 0;
   if (divisor <= high) raise(cpu, DE); // includes divisor 0
   divide64(high, cpu.i32[EAX]!, divisor);
+  cpu.f64[DIVISIONS]! += 1;
   cpu.i32[EAX] = quotient | 0;
   cpu.i32[EDX] = remainder | 0;
 }
@@ -104,6 +106,7 @@ function div16(cpu: Cpu, slot: number): void {
   if (divisor === 0) raise(cpu, DE);
   const result = floor(dividend / divisor);
   if (result > 0xffff) raise(cpu, DE);
+  cpu.f64[DIVISIONS]! += 1;
   cpu.u16[EAX << 1] = result;
   cpu.u16[EDX << 1] = dividend % divisor;
 }
@@ -113,6 +116,7 @@ function div8(cpu: Cpu, slot: number): void {
   if (divisor === 0) raise(cpu, DE);
   const result = floor(dividend / divisor);
   if (result > 0xff) raise(cpu, DE);
+  cpu.f64[DIVISIONS]! += 1;
   cpu.u8[0] = result;
   cpu.u8[1] = dividend % divisor;
 }
@@ -130,6 +134,7 @@ function idiv32(cpu: Cpu, slot: number): void {
   divide64(high >>> 0, low, magnitude);
   const signed = negative === divisor < 0 ? quotient : -quotient;
   if (signed > 0x7fffffff || signed < -0x80000000) raise(cpu, DE);
+  cpu.f64[DIVISIONS]! += 1;
   cpu.i32[EAX] = signed;
   cpu.i32[EDX] = negative ? -remainder : remainder;
 }
@@ -140,6 +145,7 @@ function idiv16(cpu: Cpu, slot: number): void {
   const result = dividend / divisor;
   const whole = result < 0 ? -floor(-result) : floor(result);
   if (whole > 0x7fff || whole < -0x8000) raise(cpu, DE);
+  cpu.f64[DIVISIONS]! += 1;
   cpu.u16[EAX << 1] = whole;
   cpu.u16[EDX << 1] = dividend - whole * divisor;
 }
@@ -150,6 +156,7 @@ function idiv8(cpu: Cpu, slot: number): void {
   const result = dividend / divisor;
   const whole = result < 0 ? -floor(-result) : floor(result);
   if (whole > 0x7f || whole < -0x80) raise(cpu, DE);
+  cpu.f64[DIVISIONS]! += 1;
   cpu.u8[0] = whole;
   cpu.u8[1] = dividend - whole * divisor;
 }

@@ -1,6 +1,7 @@
 import { isWatched } from './breakpoints.js';
 import { codeWritten } from './code-cache.js';
 import { RAM_BASE, type Cpu } from './cpu.js';
+import { NESTED_WALK_READS, PAGE_WALK_READS } from './event-counters.js';
 import { ExitReason } from './exit-reason.js';
 import { isControlTransfer, leave, PF, raise } from './fault.js';
 import { guestFrame, walkGuest } from './guest-walk.js';
@@ -77,6 +78,8 @@ let foundLarge = false;
 // What EPT allowed for the last translation.
 let eptWritable = true;
 let eptExecutable = true;
+/** A person looks: nothing is counted. */
+let peeking = false;
 
 function walk(cpu: Cpu, linear: number, access: Access, user: boolean, entry: number): number {
   if (cpu.controls.shadowRoot !== null) return walkShadow(cpu, cpu.controls.shadowRoot, linear, access, user, entry);
@@ -142,9 +145,11 @@ function walkShadow(cpu: Cpu, root: number, linear: number, access: Access, user
   if ((pointerLow & PRESENT) === 0) shadowFault(cpu, linear, access, user, 0);
   const directory = entryFrame(pointerLow, 0) * 4096 + ((linear >>> 18) & 0xff8);
   const directoryLow = monitorWord(cpu, directory);
+  cpu.f64[PAGE_WALK_READS]! += 1;
   if ((directoryLow & PRESENT) === 0) shadowFault(cpu, linear, access, user, 0);
   const table = entryFrame(directoryLow, 0) * 4096 + ((linear >>> 9) & 0xff8);
   const low = monitorWord(cpu, table);
+  cpu.f64[PAGE_WALK_READS]! += 1;
   if ((low & PRESENT) === 0) shadowFault(cpu, linear, access, user, 0);
   const high = monitorWord(cpu, table + 4);
   const rights = directoryLow & low;
@@ -204,6 +209,7 @@ function pageFault(cpu: Cpu, linear: number, access: Access, user: boolean, caus
 function walkTwoLevel(cpu: Cpu, linear: number, access: Access, user: boolean, commit: boolean): void {
   const directoryAddress = ((cpu.i32[CR3]! & 0xfffff000) >>> 0) + ((linear >>> 22) << 2);
   const directory = readEntry(cpu, directoryAddress, linear);
+  if (commit) cpu.f64[PAGE_WALK_READS]! += 1;
   if ((directory & PRESENT) === 0) pageFault(cpu, linear, access, user, 0);
   if ((directory & LARGE) !== 0 && (cpu.i32[CR4]! & CR4_PSE) !== 0) {
     // Bits 13–16 are physical address bits 32–35; those up to 21 beyond MAXPHYADDR are reserved.
@@ -218,6 +224,7 @@ function walkTwoLevel(cpu: Cpu, linear: number, access: Access, user: boolean, c
   }
   const tableAddress = ((directory & 0xfffff000) >>> 0) + ((linear >>> 10) & 0xffc);
   const table = readEntry(cpu, tableAddress, linear);
+  if (commit) cpu.f64[PAGE_WALK_READS]! += 1;
   if ((table & PRESENT) === 0) pageFault(cpu, linear, access, user, 0);
   foundFrame = table >>> 12;
   foundLarge = false;
@@ -235,6 +242,7 @@ function walkPae(cpu: Cpu, linear: number, access: Access, user: boolean, commit
   if ((cpu.i32[pointer]! & PRESENT) === 0) pageFault(cpu, linear, access, user, 0);
   const directoryAddress = entryFrame(cpu.i32[pointer]!, cpu.i32[pointer + 1]!) * 4096 + ((linear >>> 18) & 0xff8);
   const directory = readEntry(cpu, directoryAddress, linear);
+  if (commit) cpu.f64[PAGE_WALK_READS]! += 1;
   if ((directory & PRESENT) === 0) pageFault(cpu, linear, access, user, 0);
   const directoryHigh = readEntry(cpu, directoryAddress + 4, linear);
   const execute = (cpu.i32[EFER]! & EFER_NXE) !== 0;
@@ -251,6 +259,7 @@ function walkPae(cpu: Cpu, linear: number, access: Access, user: boolean, commit
   }
   const tableAddress = entryFrame(directory, directoryHigh) * 4096 + ((linear >>> 9) & 0xff8);
   const table = readEntry(cpu, tableAddress, linear);
+  if (commit) cpu.f64[PAGE_WALK_READS]! += 1;
   if ((table & PRESENT) === 0) pageFault(cpu, linear, access, user, 0);
   const tableHigh = readEntry(cpu, tableAddress + 4, linear);
   if ((tableHigh & reservedHigh) !== 0) pageFault(cpu, linear, access, user, ERROR_PROTECTION | ERROR_RESERVED);
@@ -326,6 +335,7 @@ function walkEpt(cpu: Cpu, physical: number, access: Access, linear: number, fin
     const index = level === 3 ? 0 : level === 2 ? floor(physical / 0x4000_0000) & 0x1ff : level === 1 ? floor(physical / 0x20_0000) & 0x1ff : floor(physical / 4096) & 0x1ff;
     const at = table + index * 8;
     if (at + 8 > cpu.monitorBytes) return eptViolation(cpu, physical, access, linear, final, 0);
+    if (!peeking) cpu.f64[NESTED_WALK_READS]! += 1;
     const low = i32[(monitorBase + at) >> 2]!;
     const high = i32[((monitorBase + at) >> 2) + 1]!;
     const own = low & 7;
@@ -379,6 +389,7 @@ export function peekLinear(cpu: Cpu, linear: number): number {
     return at < 0 ? -1 : at + (linear & 0xfff);
   }
   const cr2 = cpu.i32[CR2]!;
+  peeking = true;
   try {
     let frame = linear >>> 12;
     if ((cpu.i32[CR0]! & CR0_PG) !== 0) {
@@ -393,6 +404,8 @@ export function peekLinear(cpu: Cpu, linear: number): number {
     if (!isControlTransfer(thrown)) throw thrown;
     cpu.i32[CR2] = cr2;
     return -1;
+  } finally {
+    peeking = false;
   }
 }
 

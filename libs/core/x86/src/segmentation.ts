@@ -1,5 +1,6 @@
 import type { Cpu } from './cpu.js';
 import { Descriptor, RIGHTS_BIG, RIGHTS_S, SELECTOR_RPL, TYPE_CODE, TYPE_CONFORMING, TYPE_EXPAND_DOWN, effectiveLevel, errorCodeOf, isNull, markAccessed, readDescriptor } from './descriptor.js';
+import { SEGMENT_LOADS } from './event-counters.js';
 import { GP, NP, SS_FAULT, raise } from './fault.js';
 import { modeChanged } from './slots.js';
 import { CPL, CS, DS, ES, FS, GS, RIGHTS_UNUSABLE, SEGMENTS, SEGMENT_BASE, SEGMENT_LIMIT, SEGMENT_RIGHTS, SEGMENT_SELECTOR, SEGMENT_WORDS, SS } from './state.js';
@@ -47,6 +48,7 @@ function loadStackSegment(cpu: Cpu, selector: number): void {
   if ((selector & SELECTOR_RPL) !== cpl || !scratch.writableData || scratch.dpl !== cpl) raise(cpu, GP, error);
   if (!scratch.present) raise(cpu, SS_FAULT, error);
   markAccessed(cpu, scratch);
+  cpu.f64[SEGMENT_LOADS]! += 1;
   setSegment(cpu, SS, selector, scratch);
 }
 
@@ -57,6 +59,7 @@ function loadDataSegment(cpu: Cpu, segment: number, selector: number): void {
   if (!scratch.conforming && scratch.dpl < effectiveLevel(cpu, selector)) raise(cpu, GP, error);
   if (!scratch.present) raise(cpu, NP, error);
   markAccessed(cpu, scratch);
+  cpu.f64[SEGMENT_LOADS]! += 1;
   setSegment(cpu, segment, selector, scratch);
 }
 

@@ -1,5 +1,6 @@
 import type { Cpu } from './cpu.js';
 import { Descriptor, LDT, SELECTOR_TI, TSS16_AVAILABLE, TSS32_AVAILABLE, errorCodeOf, isNull, readDescriptor } from './descriptor.js';
+import { CONTROL_REGISTER_WRITES, SERIALIZING, TIME_STAMPS } from './event-counters.js';
 import { DB, GP, NP, UD, raise } from './fault.js';
 import { AC, ARITHMETIC_FLAGS, DF as DIRECTION, ID, IF, IOPL, NT, RF, TF, VM, getEflags, setEflags } from './flags.js';
 import {
@@ -73,6 +74,7 @@ export function writeControlRegister(cpu: Cpu, register: number, value: number, 
     case 0: return writeCr0(cpu, keepOwned(cpu.i32[CR0]!, value, cpu.controls.nonRoot ? cpu.controls.cr0Mask : 0));
     case 2:
       cpu.i32[CR2] = value;
+      cpu.f64[CONTROL_REGISTER_WRITES]! += 1;
       return;
     case 3: return writeCr3(cpu, value);
     default: return writeCr4(cpu, keepOwned(cpu.i32[CR4]!, value, cpu.controls.nonRoot ? cpu.controls.cr4Mask : 0));
@@ -94,11 +96,13 @@ function writeCr0(cpu: Cpu, value: number): void {
   cpu.i32[CR0] = next;
   // Cached translations hold what PG and WP allowed.
   if ((changed & (CR0_PG | CR0_WP)) !== 0) flushTlb(cpu, false);
+  cpu.f64[CONTROL_REGISTER_WRITES]! += 1;
   modeChanged(cpu);
 }
 
 function writeCr3(cpu: Cpu, value: number): void {
   if (paePaging(cpu.i32[CR0]!, cpu.i32[CR4]!)) loadPointers(cpu, value);
+  cpu.f64[CONTROL_REGISTER_WRITES]! += 1;
   cpu.i32[CR3] = value;
   flushTlb(cpu, (cpu.i32[CR4]! & CR4_PGE) !== 0);
   modeChanged(cpu);
@@ -108,6 +112,7 @@ function writeCr4(cpu: Cpu, value: number): void {
   if ((value & ~cr4Bits(cpu)) !== 0) raise(cpu, GP, 0);
   const changed = cpu.i32[CR4]! ^ value;
   if (paePaging(cpu.i32[CR0]!, value) && (changed & (CR4_PAE | CR4_PGE | CR4_PSE)) !== 0) loadPointers(cpu, cpu.i32[CR3]!);
+  cpu.f64[CONTROL_REGISTER_WRITES]! += 1;
   cpu.i32[CR4] = value;
   if ((changed & (CR4_PAE | CR4_PGE | CR4_PSE)) !== 0) flushTlb(cpu, false);
   modeChanged(cpu);
@@ -138,6 +143,7 @@ export function clts(cpu: Cpu): void {
   interceptClts(cpu);
   const { controls } = cpu;
   if (controls.nonRoot && (controls.cr0Mask & CR0_TS) !== 0) return;
+  cpu.f64[CONTROL_REGISTER_WRITES]! += 1;
   cpu.i32[CR0]! &= ~CR0_TS;
   modeChanged(cpu);
 }
@@ -149,6 +155,7 @@ export function lmsw(cpu: Cpu, source: number, operand: LmswOperand): void {
   const owned = cpu.controls.nonRoot ? cpu.controls.cr0Mask : 0;
   const loaded = 0xf & ~owned;
   const old = cpu.i32[CR0]!;
+  cpu.f64[CONTROL_REGISTER_WRITES]! += 1;
   cpu.i32[CR0] = (old & ~(loaded & 0xe)) | (source & loaded);
   modeChanged(cpu);
 }
@@ -202,12 +209,14 @@ export function lgdt(cpu: Cpu, base: number, limit: number): void {
   cpu.i32[GDTR_BASE] = base;
   cpu.i32[GDTR_LIMIT] = limit & 0xffff;
   cpu.i32[GDTR_SPACE] = 0;
+  cpu.f64[CONTROL_REGISTER_WRITES]! += 1;
 }
 
 export function lidt(cpu: Cpu, base: number, limit: number): void {
   cpu.i32[IDTR_BASE] = base;
   cpu.i32[IDTR_LIMIT] = limit & 0xffff;
   cpu.i32[IDTR_SPACE] = 0;
+  cpu.f64[CONTROL_REGISTER_WRITES]! += 1;
 }
 
 /** LLDT. A null selector leaves no LDT. */
@@ -224,6 +233,7 @@ export function lldt(cpu: Cpu, selector: number): void {
     setSegment(cpu, LDTR, selector, scratch);
   }
   cpu.i32[LDTR_SPACE] = 0;
+  cpu.f64[CONTROL_REGISTER_WRITES]! += 1;
 }
 
 /** LTR: marks the TSS busy. */
@@ -240,6 +250,7 @@ export function ltr(cpu: Cpu, selector: number): void {
   writeTable8(cpu, scratch.space, scratch.table, scratch.offset + 5, (scratch.high >>> 8) & 0xff);
   setSegment(cpu, TR, selector, scratch);
   cpu.i32[TR_SPACE] = 0;
+  cpu.f64[CONTROL_REGISTER_WRITES]! += 1;
 }
 const TYPE_BUSY = 2;
 
@@ -308,6 +319,7 @@ export function invlpg(cpu: Cpu, linear: number): void {
   requireLevel0(cpu);
   interceptInvlpg(cpu, linear);
   flushPage(cpu, linear);
+  cpu.f64[SERIALIZING]! += 1;
 }
 
 /** WBINVD and INVD: there is no cache, so that only privilege and exits remain. */
@@ -326,6 +338,7 @@ export function rdtsc(cpu: Cpu): void {
   if ((cpu.i32[CR4]! & CR4_TSD) !== 0 && cpu.i32[CPL] !== 0) raise(cpu, GP, 0);
   interceptRdtsc(cpu);
   setPair(cpu, timeStampCounter(cpu));
+  cpu.f64[TIME_STAMPS]! += 1;
 }
 
 /** RDPMC: no performance counter exists, so that any index is #GP(0). */
