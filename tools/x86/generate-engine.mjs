@@ -188,7 +188,8 @@ const follow = 't = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= r
 // A conditional jump does not end its run: when it is taken, the budget for the rest is given back.
 CONDITIONS.forEach((name, cc) => add([`J${name} Jb r`, `J${name} Jz r`], `${tests[cc]} { remaining += (slots[pc + 7] & 0xff) - 1; ${follow} } ${next}`));
 add(['LOOP Jb r'], `v = (i32[${ECX}] - 1) | 0; i32[${ECX}] = v; if (v !== 0) { remaining += (slots[pc + 7] & 0xff) - 1; ${follow} } ${next}`);
-add(['JECXZ Jb r'], `if (i32[${ECX}] === 0) { remaining += (slots[pc + 7] & 0xff) - 1; ${follow} } ${next}`);
+// JECXZ of translated code may not count, and its run ends there: nothing to give back.
+add(['JECXZ Jb r'], `if (i32[${ECX}] === 0) { if (!translated) remaining += (slots[pc + 7] & 0xff) - 1; ${follow} } ${next}`);
 add(['JMP Jb r', 'JMP Jz r'], follow);
 const returnAddress = 'x = slots[pc + 7]; v = (eipPage + ((x >>> 12) & 0xfff) + ((x >>> 8) & 15)) | 0;';
 add(['CALL Jz r'], `${returnAddress} a = (i32[${ESP}] - 4) | 0; ${writeMemory[4]('v')} i32[${ESP}] = a; ${follow}`);

@@ -523,7 +523,7 @@ export function run(cpu: Cpu, single: boolean): number {
         case 180: // LOOP Jb r
           v = (i32[1] - 1) | 0; i32[1] = v; if (v !== 0) { remaining += (slots[pc + 7] & 0xff) - 1; t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run; } pc += 8; continue;
         case 181: // JECXZ Jb r
-          if (i32[1] === 0) { remaining += (slots[pc + 7] & 0xff) - 1; t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run; } pc += 8; continue;
+          if (i32[1] === 0) { if (!translated) remaining += (slots[pc + 7] & 0xff) - 1; t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run; } pc += 8; continue;
         case 182: // JMP Jb r, JMP Jz r
           t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run;
         case 183: // CALL Jz r

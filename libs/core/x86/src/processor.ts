@@ -439,6 +439,7 @@ export class Processor {
   /** Level of the INTR pin. */
   setIntr(level: boolean): void {
     this.cpu.i32[INTR_LINE] = level ? 1 : 0;
+    this.cpu.translatedCode?.setPending(level);
   }
 
   /**

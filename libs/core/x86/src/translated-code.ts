@@ -30,6 +30,8 @@ export interface TranslatedCode {
   readonly marks: Uint8Array;
   /** The virtual EFLAGS.IF. */
   readonly interruptFlag: boolean;
+  /** The INTR line: an interrupt waits. */
+  setPending(pending: boolean): void;
   /** Make EIP (the guest's) lead into translated code; false if there is none for it. May raise a fault or leave: the fetch's. */
   enter(cpu: Cpu): boolean;
   /** Translated code stands at a gate. `go-on`: look at the state again; `exit`: `cpu.exit` says what ring -1 is asked. */
@@ -65,8 +67,8 @@ export function findTranslatedSlot(cpu: Cpu, eip: number): number {
 }
 
 /**
- * As for the guest's code, but: the meta word counts the commits left in the run in bits 0–7 and the other instructions in bits 28–31; a run ends at each
- * branch, so that nothing has to be given back when it is taken; and an end-of-run slot always follows, so that a slot commits
+ * As for the guest's code, but: the meta word counts the commits left in the run in bits 0–7 and the other instructions in bits 28–31; a run ends behind its
+ * last commit, so that a spent budget leaves the guest between two instructions; it ends at each branch, so that nothing has to be given back when that is taken; and an end-of-run slot always follows, so that a slot commits
  * exactly if its count of commits is not its successor's.
  */
 function decodeRun(cpu: Cpu, host: number, offset: number): number {
@@ -81,12 +83,16 @@ function decodeRun(cpu: Cpu, host: number, offset: number): number {
   let at = host;
   let next = offset;
   let extras = 0;
+  let counted = false;
   for (let count = 0, open = true; count < LONGEST_RUN && open && extras < MOST_EXTRAS && next < 4096; count++) {
     if (count > 0 && page[next]! > 0) break;
     const length = decode(cpu, cpu.u8, at, pageEnd, slot, next, cpu.mode);
     if (length === MORE) break;
+    const counts = (marks[at - cpu.monitorBase]! & MARK_COMMITS) !== 0;
+    if (!counts && counted) break;
+    counted = counts;
     redirect(cpu, slot, at);
-    if ((marks[at - cpu.monitorBase]! & MARK_COMMITS) === 0) extras++;
+    if (!counts) extras++;
     page[next] = slot;
     open = !isRunEnd(slots[slot + SLOT_OP]!) && !isBranch(cpu.u8, at);
     slot += SLOT_WORDS;
