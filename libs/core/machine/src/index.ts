@@ -10,4 +10,5 @@ export * from './virtual-machine.js';
 export * from './vm-spec.js';
 export * from './modelled/cost-table.js';
 export * from './modelled/generations.js';
+export * from './modelled/machine-meter.js';
 export * from './modelled/sensitivity.js';

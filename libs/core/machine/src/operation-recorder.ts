@@ -1,8 +1,10 @@
 import { MarkKind, type Mark } from './mark.js';
+import type { PrimitiveCounts } from './modelled/cost-table.js';
+import { primitivesBetween } from './modelled/machine-meter.js';
 import { increment, MAX_LAPS, MAX_RECORDS, operationName, type OperationRecord } from './statistics.js';
 
 /** The processor's clocks at one moment. */
-export interface Moment { retired: number; executed: number; virtualNs: number; wallNs: number }
+export interface Moment { retired: number; executed: number; virtualNs: number; wallNs: number; primitives?: PrimitiveCounts }
 
 /**
  * Turns marks into operation records. At most one operation is open at a time: a Begin while another is open leaves the other
@@ -87,6 +89,7 @@ export class OperationRecorder {
     record.retired = moment.retired - since.retired;
     record.executed = moment.executed - since.executed;
     record.virtualNs = moment.virtualNs - since.virtualNs;
+    if (moment.primitives !== undefined) record.primitives = primitivesBetween(since.primitives ?? {}, moment.primitives);
     record.wall.totalNs = moment.wallNs - since.wallNs;
   }
 }

@@ -1,5 +1,6 @@
 import type { MisledInstruction } from '@ringside/x86';
 import { OPERATIONS, type OperationName } from './mark.js';
+import type { PrimitiveCounts } from './modelled/cost-table.js';
 
 /**
  * What guest-cpu, the one driver, counts. Counts are exact and the same on every run under the virtual clock; everything
@@ -45,6 +46,8 @@ export interface OperationRecord {
   hypercalls: number;
   /** Distinct requests by subject below `ringside.vm.<id>.`, such as `exit.io-instruction` or `io.port`. */
   messages: Record<string, number>;
+  /** What the processor and the transitions were made of, for the modelled clock. The monitor's own work is not in it. */
+  primitives?: PrimitiveCounts;
   wall: {
     /** Executing guest instructions. */ guestNs: number;
     /** On the wire: round trips less what handlers report. */ busNs: number;

@@ -1,5 +1,5 @@
 import {
-  ACTIVITY, EFLAGS_SYSTEM, ExitReason, exitReasonName, INTR_LINE, Processor, StepResult, type BusAccess,
+  ACTIVITY, EFLAGS_SYSTEM, eventCounts, ExitReason, exitReasonName, INTR_LINE, Processor, StepResult, type BusAccess,
 } from '@ringside/x86';
 import { applyToProcessor } from './apply-effect.js';
 import type { Bus, BusEndpoint, BusReply, BusRequest } from './bus.js';
@@ -7,6 +7,7 @@ import type { Effect, StopState } from './effect.js';
 import { StateGroup, type Exit, type ExitHandler, type ExitReply, type MaybePromise } from './exit.js';
 import { MachineBooks } from './machine-books.js';
 import { OPERATIONS, parseMark, type Mark } from './mark.js';
+import { MachineMeter } from './modelled/machine-meter.js';
 import type { Moment, OperationRecorder } from './operation-recorder.js';
 import { readRegisters, readSegments } from './read-state.js';
 import { StateHash } from './state-hash.js';
@@ -69,6 +70,7 @@ export class VirtualMachine {
   readonly stateHash: StateHash | null;
 
   private readonly books: MachineBooks;
+  private readonly meter = new MachineMeter();
   private seq = 0;
   private deadline: number;
   /** Earliest deadline that the board named in answer to an access ring -1 did not see (a granted port). */
@@ -259,7 +261,10 @@ export class VirtualMachine {
     exit.walk = null;
     exit.instruction = null;
     exit.instructionLength = 0;
-    return settle(this.leave(reason, qualification), (reply) => this.apply(reply.effects));
+    return settle(this.leave(reason, qualification), (reply) => {
+      this.meter.returned(reply, this.processor.cpu.controls.deprivileged);
+      this.apply(reply.effects);
+    });
   }
 
   private async deadlineReached(): Promise<void> {
@@ -286,6 +291,7 @@ export class VirtualMachine {
       segments: (groups & StateGroup.Segments) !== 0 ? readSegments(processor) : null,
     };
     this.recorder.countExit(name, reason === ExitReason.Hypercall || reason === ExitReason.Vmcall ? 1 : 0);
+    this.meter.left(request, processor.cpu.controls.deprivileged);
     return this.books.request(name, `exit.${name}`, () => this.ports.exits!.exit(request));
   }
 
@@ -300,6 +306,7 @@ export class VirtualMachine {
 
   private complete(reply: ExitReply): void {
     const { disposition } = reply;
+    this.meter.returned(reply, this.processor.cpu.controls.deprivileged);
     if (disposition.kind === 'retire') {
       if (this.processor.exit.access !== null) this.processor.completeAccess(disposition.data);
       else this.processor.retireExit();
@@ -309,6 +316,7 @@ export class VirtualMachine {
   }
 
   private completeCycle(reply: BusReply): void {
+    this.meter.cycle(this.processor.exit.access!);
     this.processor.completeAccess(reply.data);
     return this.afterCycle(reply);
   }
@@ -399,7 +407,11 @@ export class VirtualMachine {
   }
 
   private moment(): Moment {
-    return { retired: this.processor.retired, executed: this.processor.executed, virtualNs: this.now, wallNs: this.ports.wallClock() };
+    const { processor } = this;
+    return {
+      retired: processor.retired, executed: processor.executed, virtualNs: this.now, wallNs: this.ports.wallClock(),
+      primitives: this.meter.total(processor.executed, eventCounts(processor.cpu)),
+    };
   }
 
   private enter(state: MachineState, why: string): void {

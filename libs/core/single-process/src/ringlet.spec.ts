@@ -94,6 +94,19 @@ describe('ringlet', () => {
     expect(await exitsOf('paravirt, kernel in ring 3')).toEqual({ 'deprivileged-exception': 3, hypercall: 3 });
   });
 
+  it('is made of what each path adds: VM exits with hardware assistance alone, gates where the kernel is deprivileged', async () => {
+    const primitivesOf = async (path: TestedPath, operation: RingletOperation): Promise<Record<string, number>> =>
+      ({ ...(await run(path, benches(3, [operation]))).records.find((record) => record.operation === operation)!.primitives });
+    expect(await primitivesOf('native', 'in')).toEqual({ instruction: expect.any(Number), 'port-cycle': 3 });
+    expect(await primitivesOf('hardware-assisted', 'in')).toMatchObject({ 'vm-exit': 3, 'vm-entry': 3 });
+    const deprivileged = await primitivesOf('paravirt', 'in');
+    expect(deprivileged).toMatchObject({ 'gate-entry': 3, iret: 3 });
+    expect(deprivileged).not.toHaveProperty('vm-exit');
+    // One gate and one IRET of the guest's own; with the kernel in ring 3 two of ring -1's.
+    expect(await primitivesOf('native', 'syscall')).toMatchObject({ 'gate-entry': 3, iret: 3 });
+    expect(await primitivesOf('paravirt, kernel in ring 3', 'syscall')).toMatchObject({ 'gate-entry': 6, iret: 6 });
+  });
+
   it('costs the same on every run', async () => {
     const first = await run('paravirt', benches(1));
     const second = await run('paravirt', benches(1));
