@@ -69,6 +69,7 @@ export function encodeExitReply(reply: ExitReply, request: FrameHeader): Uint8Ar
   if (disposition.kind === 'retire') {
     w.u8(disposition.data === null ? 0 : 1);
     if (disposition.data !== null) w.blob(disposition.data);
+    w.u32(disposition.count ?? 1);
   } else if (disposition.kind === 'inject') {
     writeEvent(w, disposition.event);
     w.u8(disposition.cr2 === null ? 0 : 1);
@@ -90,7 +91,11 @@ export function decodeExitReply(bytes: Uint8Array): ExitReply {
 function readDisposition(r: ByteReader): Disposition {
   const kind = r.oneOf(DISPOSITIONS);
   if (kind === 'resume') return { kind };
-  if (kind === 'retire') return { kind, data: r.flag() ? r.blob() : null };
+  if (kind === 'retire') {
+    const data = r.flag() ? r.blob() : null;
+    const count = r.u32();
+    return count === 1 ? { kind, data } : { kind, data, count };
+  }
   const event = readEvent(r);
   const hasCr2 = r.flag();
   const cr2 = r.u32();

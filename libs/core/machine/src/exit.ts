@@ -1,3 +1,4 @@
+import type { MonitorPrimitive } from './modelled/cost-table.js';
 import type { BusAccess, ExitReason, GuestWalk, InstructionAssist, ProcessorEvent } from '@ringside/x86';
 import type { Effect, SegmentName } from './effect.js';
 
@@ -49,7 +50,8 @@ export interface Exit {
 /** What becomes of the instruction that exited. */
 export type Disposition =
   /** It is done: advance EIP past it and count it. For an access: `data` is what was read; the processor completes the instruction. */
-  | { kind: 'retire'; data: Uint8Array | null }
+  /** `count`: iterations of a REP that ring -1 has carried out, 1 if absent. */
+  | { kind: 'retire'; data: Uint8Array | null; count?: number }
   /** Execute it again (a page was filled in), or, between instructions, just go on. */
   | { kind: 'resume' }
   /** It does not happen; this event is delivered instead. */
@@ -63,7 +65,13 @@ export interface ExitReply {
 }
 
 /** Per subject class: how many distinct requests the handler sent, and the wall time spent waiting for them. */
-export interface ExitCost { handlerNs: number; nested: { bus: string; count: number; waitNs: number }[] }
+export interface ExitCost {
+  handlerNs: number;
+  nested: { bus: string; count: number; waitNs: number }[];
+  /** What the handler's own work is made of, for the modelled clock; ring -1's replies alone have it. */
+  work?: MonitorWork;
+}
+export type MonitorWork = Partial<Record<MonitorPrimitive, number>>;
 export const NO_COST: ExitCost = { handlerNs: 0, nested: [] };
 
 export type MaybePromise<T> = T | Promise<T>;

@@ -309,7 +309,7 @@ export class VirtualMachine {
     this.meter.returned(reply, this.processor.cpu.controls.deprivileged);
     if (disposition.kind === 'retire') {
       if (this.processor.exit.access !== null) this.processor.completeAccess(disposition.data);
-      else this.processor.retireExit();
+      else this.processor.retireExit(disposition.count ?? 1);
     }
     this.apply(reply.effects);
     if (disposition.kind === 'inject') this.processor.inject(disposition.event, disposition.cr2 ?? undefined);

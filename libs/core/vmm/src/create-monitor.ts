@@ -3,6 +3,7 @@ import { HardwareAssistedMachine } from './hardware-assisted/hardware-assisted-m
 import { hardwareAssistedExits } from './hardware-assisted/registry.js';
 import { buildDomain } from './paravirt/build-domain.js';
 import { paravirtMonitor } from './paravirt/paravirt-monitor.js';
+import { trapAndEmulateMonitor } from './trap-and-emulate/trap-and-emulate-monitor.js';
 import type { MonitorPorts } from './monitor-ports.js';
 import { pathMonitor, VirtualMachineMonitor, type PathMonitor } from './virtual-machine-monitor.js';
 
@@ -17,6 +18,10 @@ const FACTORIES: Partial<Record<Path, PathFactory>> = {
   'hardware-assisted': (spec, image) => {
     if (spec.mmu !== 'nested' && spec.mmu !== 'shadow') throw new PathError(`the path hardware-assisted has the mmus "nested" and "shadow", not "${spec.mmu}"`);
     return pathMonitor(new HardwareAssistedMachine(spec, image), HardwareAssistedMachine.monitorBytes(spec), hardwareAssistedExits);
+  },
+  'trap-and-emulate': (spec, image) => {
+    if (spec.mmu !== 'shadow') throw new PathError(`the path trap-and-emulate has only the mmu "shadow", not "${spec.mmu}"`);
+    return trapAndEmulateMonitor(spec, image);
   },
   paravirt: async (spec, image) => {
     if (spec.mmu !== 'direct') throw new PathError(`the path paravirt has only the mmu "direct", not "${spec.mmu}"`);

@@ -388,12 +388,12 @@ export class Processor {
     this.retire(count, this.cpu.i32[EIP] !== finishedAt);
   }
 
-  /** The instruction that exited is done: EIP moves behind it and it counts. */
-  retireExit(): void {
+  /** The instruction that exited is done: EIP moves behind it and it counts, or `count` iterations of a REP do. */
+  retireExit(count = 1): void {
     if (this.pending !== 'instruction') throw new Error('no exit is waiting for an answer');
     this.pending = 'none';
     this.cpu.i32[EIP]! += this.exit.instructionLength;
-    this.retire(1, true);
+    this.retire(count, true);
   }
 
   private retire(count: number, finished: boolean): void {

@@ -72,6 +72,7 @@ export const exit: fc.Arbitrary<Exit> = fc.record({
 export const exitReply: fc.Arbitrary<ExitReply> = fc.record({
   disposition: fc.oneof(
     fc.record({ kind: fc.constant('retire' as const), data: fc.option(bytes, { nil: null }) }),
+    fc.record({ kind: fc.constant('retire' as const), data: fc.option(bytes, { nil: null }), count: fc.integer({ min: 2, max: 0xffff_ffff }) }),
     fc.record({ kind: fc.constant('resume' as const) }),
     fc.record({ kind: fc.constant('inject' as const), event, cr2: fc.option(u32, { nil: null }) }),
   ),

@@ -44,6 +44,7 @@ export class ShadowMmu {
   private readonly leaves = new Map<number, Set<number>>();
   private state: GuestPagingState = { mode: { paging: false, writeProtect: false, pae: false, pse: false, executeDisable: false }, cr3: 0, pointers: [] };
   private root: ShadowTable;
+  private watched: ReadonlySet<number> = new Set();
   private readonly flushes = new Set<number>();
   private flushAll = false;
 
@@ -56,6 +57,23 @@ export class ShadowMmu {
   get controls(): Pick<ExecutionControls, 'shadowRoot' | 'guestPaging'> {
     const { mode, cr3, pointers } = this.state;
     return { shadowRoot: this.root.offset, guestPaging: mode.paging ? { cr3, pae: mode.pae, pse: mode.pse, pointers } : null };
+  }
+
+  get mode(): PagingMode {
+    return this.state.mode;
+  }
+
+  /** Trace writes to these frames too, whatever is made of them (a deprivileged guest's descriptor tables), and to no others for that reason. */
+  watch(transaction: Transaction, frames: ReadonlySet<number>): void {
+    const before = this.watched;
+    this.watched = frames;
+    for (const frame of frames) if (!before.has(frame) && !this.sources.has(frame)) this.changeLeaves(transaction, frame, SHADOW_WRITABLE, SHADOW_TRACED);
+    for (const frame of before) if (!this.isTraced(frame)) this.changeLeaves(transaction, frame, SHADOW_TRACED, SHADOW_WRITABLE);
+    this.settle(transaction);
+  }
+
+  private isTraced(frame: number): boolean {
+    return this.sources.has(frame) || this.watched.has(frame);
   }
 
   /** The page-directory-pointer entries as last loaded. */
@@ -164,7 +182,7 @@ export class ShadowMmu {
   }
 
   private leafLow(frame: number, rights: PageRights, dirty: boolean): number {
-    const writable = !rights.writable || !dirty ? 0 : this.sources.has(frame) ? SHADOW_TRACED : SHADOW_WRITABLE;
+    const writable = !rights.writable || !dirty ? 0 : this.isTraced(frame) ? SHADOW_TRACED : SHADOW_WRITABLE;
     return ((frame % 0x10_0000) << 12) | SHADOW_PRESENT | writable | (rights.user ? SHADOW_USER : 0);
   }
 
@@ -201,8 +219,9 @@ export class ShadowMmu {
     const made = this.newTable(transaction, kind, frame, part, rights);
     if (frame < 0) return made; // the identity is made of no frame
     if (tables === undefined) {
+      const traced = this.isTraced(frame);
       this.sources.set(frame, tables = []);
-      this.changeLeaves(transaction, frame, SHADOW_WRITABLE, SHADOW_TRACED);
+      if (!traced) this.changeLeaves(transaction, frame, SHADOW_WRITABLE, SHADOW_TRACED);
     }
     tables.push(made);
     return made;
@@ -261,7 +280,7 @@ export class ShadowMmu {
     if (rest.length > 0) this.sources.set(table.frame, rest);
     else {
       this.sources.delete(table.frame);
-      this.changeLeaves(transaction, table.frame, SHADOW_TRACED, SHADOW_WRITABLE);
+      if (!this.isTraced(table.frame)) this.changeLeaves(transaction, table.frame, SHADOW_TRACED, SHADOW_WRITABLE);
     }
   }
 
