@@ -46,7 +46,7 @@ export interface OperationRecord {
   hypercalls: number;
   /** Distinct requests by subject below `ringside.vm.<id>.`, such as `exit.io-instruction` or `io.port`. */
   messages: Record<string, number>;
-  /** What the processor and the transitions were made of, for the modelled clock. The monitor's own work is not in it. */
+  /** What all of it was made of, for the modelled clock: the processor's work, transitions, the monitor's work. */
   primitives?: PrimitiveCounts;
   wall: {
     /** Executing guest instructions. */ guestNs: number;

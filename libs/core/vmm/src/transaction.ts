@@ -1,4 +1,4 @@
-import type { Bus, BusReply, BusRequest, Disposition, Effect, Exit, ExitCost, ExitReply, MaybePromise, MemorySpace } from '@ringside/machine';
+import type { Bus, BusReply, BusRequest, Disposition, Effect, Exit, ExitCost, ExitReply, MaybePromise, MemorySpace, MonitorPrimitive, MonitorWork } from '@ringside/machine';
 import type { BusAccess } from '@ringside/x86';
 import type { MonitorPorts } from './monitor-ports.js';
 
@@ -32,6 +32,8 @@ export class Transaction {
   /** Steps of work that the guest has asked for in this exit: an entry checked, a page validated (see WORK_LIMIT). */
   work = 0;
   private effectBytes = 0;
+  /** What the modelled clock charges for: one handler, and what it does (`charge`). */
+  private readonly charged: MonitorWork = { 'monitor-dispatch': 1 };
   private ordinal = 0;
   private readonly nested = new Map<string, { bus: string; count: number; waitNs: number }>();
   private readonly chunks = new Map<number, Uint8Array>();
@@ -45,6 +47,11 @@ export class Transaction {
   spend(steps: number): boolean {
     this.work += steps;
     return this.work <= WORK_LIMIT && this.effectBytes <= EFFECT_BYTES_LIMIT;
+  }
+
+  /** The handler does `count` of these: what they cost is the modelled clock's affair. */
+  charge(primitive: MonitorPrimitive, count = 1): void {
+    if (count > 0) this.charged[primitive] = (this.charged[primitive] ?? 0) + count;
   }
 
   add(effect: Effect): void {
@@ -66,6 +73,7 @@ export class Transaction {
 
   /** Send a request as the next one of this exit: (seq, ordinal) names it for ever. */
   forward(request: BusRequest): MaybePromise<BusReply> {
+    this.charge('device-access', request.count);
     const sent = this.stopwatch();
     return this.book(`io.${request.bus}`, sent, this.ports.bus.cycle({ ...request, ordinal: this.ordinal++ }));
   }
@@ -114,7 +122,7 @@ export class Transaction {
   reply(disposition: Disposition): ExitReply {
     const nested = [...this.nested.values()];
     const waited = nested.reduce((sum, request) => sum + request.waitNs, 0);
-    const cost: ExitCost = { handlerNs: max(0, this.stopwatch() - this.began - waited), nested };
+    const cost: ExitCost = { handlerNs: max(0, this.stopwatch() - this.began - waited), nested, work: this.charged };
     return { disposition, effects: this.effects, cost };
   }
 

@@ -25,11 +25,15 @@ export const PRIMITIVES = {
   // Work of the monitor, as its handlers do it.
   'monitor-dispatch': 'one handler of the monitor found and called, registers saved and restored',
   'guest-word': 'one word of guest memory read or written by the monitor',
-  'page-table-entry': 'one page-table entry (a shadow\'s, or a paravirtualized guest\'s) checked and written by the monitor',
+  'page-table-entry': 'one page-table entry (nested, shadow, or a paravirtualized guest\'s) that the monitor checks and writes, or whose references it takes or drops',
   'descriptor-check': 'one descriptor or gate checked by the monitor',
   'code-lookup': 'one look-up of guest code in the translation cache',
+  'device-access': 'one access to a device, carried out by the monitor\'s model of it',
 } as const;
 export type Primitive = keyof typeof PRIMITIVES;
+export const PRIMITIVE_NAMES = Object.keys(PRIMITIVES) as readonly Primitive[];
+/** What handlers of the monitor charge for by themselves (Transaction.charge in libs/core/vmm). */
+export type MonitorPrimitive = 'monitor-dispatch' | 'guest-word' | 'page-table-entry' | 'descriptor-check' | 'code-lookup' | 'device-access';
 
 /** Where a figure is from. `quoted`: the page says so, at this address. `assumed`: no page that could be opened says so, and this is why it is what it is. */
 export type FigureSource = { readonly quoted: string; readonly url: string } | { readonly assumed: string };
@@ -56,15 +60,13 @@ export class NotOfThisGenerationError extends Error {
   }
 }
 
-const NAMES = Object.keys(PRIMITIVES) as Primitive[];
-
 /**
  * Cycles of `counts` on this hardware: Σ count × figure. `scaled` replaces the figures of some primitives by multiples, for
  * asking what depends on them. Throws NotOfThisGenerationError.
  */
 export function modelledCycles(table: CostTable, counts: PrimitiveCounts, scaled: Readonly<Partial<Record<Primitive, number>>> = {}): number {
   let cycles = 0;
-  for (const name of NAMES) {
+  for (const name of PRIMITIVE_NAMES) {
     const count = counts[name] ?? 0;
     if (count === 0) continue;
     const figure = table.figures[name];

@@ -1,4 +1,4 @@
-import type { CostTable, Figure } from './cost-table.js';
+import type { CostTable, Figure, MonitorPrimitive } from './cost-table.js';
 
 /*
  * Hardware generations. Tables hold transition costs and what a bare machine takes; what a paper measured on a virtualized one
@@ -12,12 +12,13 @@ const quoted = (cycles: number, sentence: string, url = NANOBENCHMARKS): Figure 
 const assumed = (cycles: number, why: string): Figure => ({ cycles, source: { assumed: why } });
 
 /** The same monitor runs on every generation: instructions and memory accesses, without waiting for the processor to change mode. */
-const monitorFigures = (instruction: number): Pick<CostTable['figures'], 'monitor-dispatch' | 'guest-word' | 'page-table-entry' | 'descriptor-check' | 'code-lookup'> => ({
+const monitorFigures = (instruction: number): Record<MonitorPrimitive, Figure> => ({
   'monitor-dispatch': assumed(100 * instruction, 'about 100 instructions: save and restore registers, find the handler'),
   'guest-word': assumed(20 * instruction, 'about 20 instructions: check the address, find the page, copy'),
   'page-table-entry': assumed(60 * instruction, 'about 60 instructions: check flags and the frame\'s type, count references, write'),
   'descriptor-check': assumed(30 * instruction, 'about 30 instructions: fields taken apart and compared'),
   'code-lookup': assumed(20 * instruction, 'about 20 instructions: hash and compare'),
+  'device-access': assumed(100 * instruction, 'about 100 instructions: find the device by its address, call it, change its registers'),
 });
 
 const PAPER_NOT_OPENED = 'as remembered of Adams and Agesen (ASPLOS 2006, Table 1), which could not be opened';

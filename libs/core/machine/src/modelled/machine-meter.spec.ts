@@ -41,8 +41,8 @@ describe('leaving a guest and returning to it', () => {
   it('deprivileged is a gate entry and an IRET, never a VM exit', () => {
     const meter = new MachineMeter();
     meter.left(exitWith({ reason: ExitReason.Hypercall, registers, segments }), true);
-    meter.returned(replyWith({ effects: [{ kind: 'register', register: 'cr3', value: 0 }] }), true);
-    expect(totals(meter)).toEqual({ 'gate-entry': 1, 'iret': 1 });
+    meter.returned(replyWith({ effects: [{ kind: 'register', register: 'cr3', value: 0 }], cost: { handlerNs: 0, nested: [], work: { 'guest-word': 4 } } }), true);
+    expect(totals(meter)).toEqual({ 'gate-entry': 1, 'iret': 1, 'guest-word': 4 });
   });
 });
 

@@ -1,6 +1,6 @@
 import type { BusAccess, ProcessorEventCounts } from '@ringside/x86';
 import type { Exit, ExitReply } from '../exit.js';
-import type { Primitive, PrimitiveCounts } from './cost-table.js';
+import type { MonitorPrimitive, Primitive, PrimitiveCounts } from './cost-table.js';
 
 /** Registers that a VMCS holds (SDM Vol. 3C 25.4.1); general registers but ESP, and CR2, stay in the processor. */
 const VMCS_REGISTERS: ReadonlySet<string> = new Set(['esp', 'eip', 'eflags', 'cr0', 'cr3', 'cr4']);
@@ -16,7 +16,10 @@ const ALWAYS_READ = 2;
  * A deprivileged guest leaves through a gate of the monitor's IDT and comes back by IRET: no VMX is involved.
  */
 export class MachineMeter {
-  private readonly counts = { 'gate-entry': 0, 'iret': 0, 'port-cycle': 0, 'vm-exit': 0, 'vm-entry': 0, 'vmcs-read': 0, 'vmcs-write': 0 } satisfies Partial<Record<Primitive, number>>;
+  private readonly counts = {
+    'gate-entry': 0, 'iret': 0, 'port-cycle': 0, 'vm-exit': 0, 'vm-entry': 0, 'vmcs-read': 0, 'vmcs-write': 0,
+    'monitor-dispatch': 0, 'guest-word': 0, 'page-table-entry': 0, 'descriptor-check': 0, 'code-lookup': 0, 'device-access': 0,
+  } satisfies Partial<Record<Primitive, number>>;
 
   left(exit: Exit, deprivileged: boolean): void {
     const { counts } = this;
@@ -29,8 +32,9 @@ export class MachineMeter {
       + (exit.registers === null ? 0 : VMCS_REGISTERS.size) + (exit.segments === null ? 0 : Object.keys(exit.segments).length * SEGMENT_FIELDS);
   }
 
-  returned({ disposition, effects }: ExitReply, deprivileged: boolean): void {
+  returned({ disposition, effects, cost }: ExitReply, deprivileged: boolean): void {
     const { counts } = this;
+    for (const [name, count] of Object.entries(cost.work ?? {})) counts[name as MonitorPrimitive] += count;
     if (deprivileged) {
       counts.iret++;
       return;

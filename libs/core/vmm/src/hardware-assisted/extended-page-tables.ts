@@ -65,5 +65,6 @@ export class ExtendedPageTables {
 }
 
 function writeEntry(transaction: Transaction, at: number, address: number, bits: number): void {
+  transaction.charge('page-table-entry');
   transaction.write32('monitor', at, (address | bits) >>> 0, floor(address / 0x1_0000_0000));
 }

@@ -39,6 +39,7 @@ export async function bounceFailsafe(exit: ParavirtExit): Promise<void> {
  */
 async function bounce(exit: ParavirtExit, target: Callback, pushed: readonly number[]): Promise<void> {
   const { domain, frame, memory, transaction } = exit;
+  transaction.charge('descriptor-check', 2); // CS and SS
   const code = domain.tables.descriptor(target.cs);
   if (code === null || !isReturnCode(code, target.cs & 3)) {
     domain.crash(transaction, `the guest's handler stands in segment 0x${target.cs.toString(16)}, which is no code segment it may use`);

@@ -38,6 +38,7 @@ export function checkDescriptor({ low, high }: DescriptorWords, kernelRing: Kern
 
 /** Check and correct a frame that becomes a descriptor table (512 descriptors). Corrections go into the frame itself. */
 export function checkDescriptorPage(transaction: Transaction, mfn: number, words: Uint32Array, kernelRing: KernelRing): number {
+  transaction.charge('descriptor-check', words.length / 2);
   const corrected: number[] = [];
   for (let index = 0; index < words.length / 2; index++) {
     const checked = checkDescriptor({ low: words[index * 2]!, high: words[index * 2 + 1]! }, kernelRing);

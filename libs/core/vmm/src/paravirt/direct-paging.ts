@@ -194,6 +194,7 @@ export class DirectPaging {
     const keepsReference = sameReference(type, old, wanted);
     const result = keepsReference ? checkFlags(type, wanted) : await this.getEntry(transaction, type, index, wanted);
     if (result !== 0) return result;
+    transaction.charge('page-table-entry');
     let low = this.adjustFlags(type, wanted.low);
     if (preserveAd && (low & PTE_PRESENT) !== 0 && (old.low & PTE_PRESENT) !== 0) {
       const current = await transaction.read('guest', mfn * PAGE_BYTES + index * 8, 1);
@@ -273,6 +274,7 @@ export class DirectPaging {
   /** Take the references that an entry stands for. 0, or why it must not be there. */
   private async getEntry(transaction: Transaction, type: number, index: number, entry: Entry): Promise<number> {
     if ((entry.low & PTE_PRESENT) === 0) return 0;
+    transaction.charge('page-table-entry');
     const flags = checkFlags(type, entry);
     if (flags !== 0) return flags;
     const mfn = entryFrame(entry);
@@ -289,6 +291,7 @@ export class DirectPaging {
 
   private putEntry(transaction: Transaction, type: number, entry: Entry): void {
     if ((entry.low & PTE_PRESENT) === 0) return;
+    transaction.charge('page-table-entry');
     const mfn = entryFrame(entry);
     if (type !== FrameType.l1 || (entry.low & PTE_RW) !== 0) this.putType(transaction, mfn);
     this.putPage(transaction, mfn);

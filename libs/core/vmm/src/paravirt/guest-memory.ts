@@ -2,7 +2,7 @@ import { PAGE_BYTES } from '../monitor-space.js';
 import type { Transaction } from '../transaction.js';
 import type { DirectPaging, Walk } from './direct-paging.js';
 
-const { min } = Math;
+const { ceil, min } = Math;
 
 /** A guest address that is not mapped, or not as the access needs: the hypercall returns −EFAULT. */
 export class GuestFault extends Error {
@@ -51,6 +51,7 @@ export class GuestMemory {
   }
 
   private pieces(linear: number, length: number, access: 'read' | 'write'): { address: number; offset: number; count: number; walk: Walk }[] {
+    this.transaction.charge('guest-word', ceil(length / 4));
     const pieces = [];
     for (let offset = 0; offset < length;) {
       const at = linear + offset;

@@ -39,6 +39,7 @@ export const updateDescriptor: HypercallEntry = {
     const address = addressLow! + addressHigh! * 0x1_0000_0000;
     const mfn = floor(address / PAGE_BYTES);
     const { frames } = domain.paging;
+    transaction.charge('descriptor-check');
     const checked = checkDescriptor({ low: low!, high: high! }, domain.kernelRing);
     if (address % 8 !== 0 || checked === null || !frames.isDomains(mfn)) return -Errno.EINVAL;
     const type = frames.isInUseAs(mfn, FrameType.segDesc) ? FrameType.segDesc : FrameType.writable;

@@ -62,7 +62,8 @@ export const iret: HypercallEntry = {
 
 /** What Xen's own IRET would load; where that faults, the failsafe callback is told, on the kernel's stack. */
 async function enterRing(exit: ParavirtExit, cs: number, ss: number): Promise<void> {
-  const { domain, frame } = exit;
+  const { domain, frame, transaction } = exit;
+  transaction.charge('descriptor-check', 2);
   const ring = cs & 3;
   const code = domain.tables.descriptor(cs);
   const stack = domain.tables.descriptor(ss);
