@@ -22,6 +22,7 @@ import { positiveInteger } from './options.js';
 
 const about: Record<BuiltPath, string> = {
   native: 'No hypervisor. The kernel runs in ring 0; every port access is a bus cycle straight to the board.',
+  'trap-and-emulate': 'The unmodified kernel in ring 1, deprivileged: what is privileged traps and is emulated. Sensitive instructions that do not trap mislead it: why x86 was not virtualizable.',
   paravirt: 'The kernel knows that it is a guest. It runs in ring 1 and asks by hypercall (int 0x82, Xen\'s interface) for what only ring 0 may do.',
   'hardware-assisted': 'The same unmodified kernel in ring 0, but in non-root mode: what ring -1 asked the processor to leave for becomes a VM exit.',
 };
@@ -102,12 +103,14 @@ async function showConsole(terminal: Terminal, client: ControlClient, path: Buil
 
 function tellPath(terminal: Terminal, { results, record }: PathRun, documents: readonly SavedDocument[]): void {
   const boot = results.find(({ operation }) => operation === 'boot');
-  if (boot?.status === 'ok') {
+  if (boot !== undefined && boot.status !== 'unsupported') {
     const exits = total(boot.exits);
     terminal.out(`\n  Boot: ${grouped(boot.retired)} instructions, ${exits === 0 ? 'no exits' : `${grouped(exits)} exits (${leading(boot.exits)})`}, ${grouped(total(boot.messages))} messages, ${duration(boot.wall.totalNs)}.`);
   }
-  const done = results.filter(({ status, operation }) => status === 'ok' && operation !== 'empty' && operation !== 'boot');
+  const done = results.filter(({ status, operation }) => status !== 'unsupported' && operation !== 'empty' && operation !== 'boot');
   terminal.out(`  Then at its prompt: ${done.length} of ${COMPARED.length - 1} operations${documents.length > 0 ? ', a page printed' : ''}, halt. The machine is ${record.state}: ${record.why.replace(/\.$/, '')}.`);
+  const misled = results.find(({ status }) => status === 'misled');
+  if (misled !== undefined) terminal.out(`  It was misled: ${misled.reason}.`);
 }
 
 const leading = (exits: Readonly<Record<string, number>>): string =>
@@ -116,12 +119,13 @@ const leading = (exits: Readonly<Record<string, number>>): string =>
 /** Sentences out of the counts: nothing here is known beforehand. */
 export function findings(results: readonly OperationResult[]): string[] {
   const at = (operation: string, path: BuiltPath): ReturnType<typeof perOperation> | null => {
-    const result = results.find((one) => one.operation === operation && one.path === path && one.status === 'ok');
-    const empty = results.find((one) => one.operation === 'empty' && one.path === path && one.status === 'ok');
+    const result = results.find((one) => one.operation === operation && one.path === path && one.status !== 'unsupported');
+    const empty = results.find((one) => one.operation === 'empty' && one.path === path && one.status !== 'unsupported');
     return result === undefined ? null : perOperation(result, empty);
   };
   const lines: string[] = [];
-  const free = COMPARED.filter(({ name }) => name !== 'boot' && BUILT_PATHS.every((path) => at(name, path)?.exitTotal === 0)).map(({ name }) => name);
+  const ran = BUILT_PATHS.filter((path) => results.some((one) => one.path === path));
+  const free = COMPARED.filter(({ name }) => name !== 'boot' && ran.every((path) => at(name, path)?.exitTotal === 0)).map(({ name }) => name);
   if (free.length > 0) lines.push(`${free.join(', ')}: no exit on any path. What is not privileged costs nothing extra.`);
   const pte = at('pte-modify', 'paravirt');
   const batch = at('pte-modify-batch', 'paravirt');

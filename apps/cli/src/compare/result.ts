@@ -1,4 +1,4 @@
-import type { ClockKind, Mmu, OperationName, OperationRecord, Path, VmSpec } from '@ringside/machine';
+import type { ClockKind, MachineStatistics, Mmu, OperationName, OperationRecord, Path, VmSpec } from '@ringside/machine';
 
 /** What `compare --json` prints: docs/schemas/compare-1.json is its JSON Schema. Counts are totals over all repetitions; times are ns. */
 export interface Comparison {
@@ -32,15 +32,21 @@ export interface OperationResult {
 
 export type Setting = Pick<VmSpec, 'path' | 'mmu' | 'guestKernelRing'>;
 
-export function resultOf({ path, mmu, guestKernelRing }: Setting, record: OperationRecord): OperationResult {
+/** `misled`: what statistics say of the first sensitive instruction that misled the guest, if any did. */
+export function resultOf({ path, mmu, guestKernelRing }: Setting, record: OperationRecord, misled: MachineStatistics['misled'] = null): OperationResult {
   const { wall } = record;
   const laps = wall.lapsNs.length > 0 ? [...wall.lapsNs].sort((a, b) => a - b) : [wall.totalNs];
   return {
-    operation: record.operation, path, mmu, guestKernelRing, status: 'ok', reason: null, repetitions: record.repetitions,
+    operation: record.operation, path, mmu, guestKernelRing, status: misled === null ? 'ok' : 'misled', reason: misled === null ? null : misledSentence(misled), repetitions: record.repetitions,
     retired: record.retired, executed: record.executed, exits: sorted(record.exits), hypercalls: record.hypercalls, messages: sorted(record.messages), addsOverNative: null,
     wall: { p50Ns: percentile(laps, 0.5), p99Ns: percentile(laps, 0.99), guestNs: wall.guestNs, busNs: wall.busNs, handlersNs: wall.handlersNs, totalNs: wall.totalNs, addsOverNativeP50Ns: null },
     traceId: record.traceId,
   };
+}
+
+/** What misled the guest, in a sentence without its full stop. */
+export function misledSentence({ mnemonic, bytes, eip, ring, saw, shouldHaveSeen, count }: NonNullable<MachineStatistics['misled']>): string {
+  return `${mnemonic} (${bytes}) at 0x${eip.toString(16)} in ring ${ring} saw ${saw}, in ring 0 ${shouldHaveSeen}: the first of ${count} that did not trap and misled the guest`;
 }
 
 /** An operation that this guest did not do on this path, and why. */
@@ -55,7 +61,7 @@ export function unsupported({ path, mmu, guestKernelRing }: Setting, operation: 
 export function addNative(results: readonly OperationResult[]): OperationResult[] {
   return results.map((result) => {
     const native = results.find(({ path, operation, status }) => path === 'native' && operation === result.operation && status === 'ok');
-    if (native === undefined || result.path === 'native' || result.status !== 'ok') return result;
+    if (native === undefined || result.path === 'native' || result.status === 'unsupported') return result;
     return {
       ...result,
       addsOverNative: {

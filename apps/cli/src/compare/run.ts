@@ -37,7 +37,7 @@ export async function runPath(client: ControlClient, request: RunRequest): Promi
     const statistics = await client.request('vm.stats', { vmId: spec.id });
     const results = operations.map((operation) => {
       const found = lastComplete(statistics.operations, operation);
-      return found === undefined ? unsupported(spec, operation, missing(record, shell)) : resultOf(spec, found);
+      return found === undefined ? unsupported(spec, operation, missing(record, shell)) : resultOf(spec, found, statistics.misled ?? null);
     });
     return { setting: spec, record, statistics, results };
   } finally {

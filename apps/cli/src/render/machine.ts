@@ -1,4 +1,6 @@
+import type { MachineStatistics } from '@ringside/machine';
 import type { DisassembledLine, RegistersView, VmRecord } from '@ringside/protocol';
+import { misledSentence } from '../compare/result.js';
 import type { Style, Terminal } from '../terminal.js';
 import { renderTable } from './table.js';
 import { duration, grouped, hex32 } from './units.js';
@@ -20,7 +22,8 @@ export function renderVmList(records: readonly VmRecord[], terminal: Terminal): 
 
 const shortImage = (reference: string): string => reference.startsWith('sha256:') ? `${reference.slice(0, 7 + 12)}…` : reference;
 
-export function renderVm(record: VmRecord, terminal: Terminal): string[] {
+/** `misled`: from its statistics, where they can be had. */
+export function renderVm(record: VmRecord, terminal: Terminal, misled: MachineStatistics['misled'] = null): string[] {
   const { spec, state, why, progress, controls, epoch } = record;
   const rows: [string, string][] = [
     ['state', `${terminal.paint(state, stateStyle(state))}: ${why}`],
@@ -33,6 +36,7 @@ export function renderVm(record: VmRecord, terminal: Terminal): string[] {
   ];
   if (spec.grantedPorts.length > 0) rows.push(['granted ports', spec.grantedPorts.map(({ from, to }) => `${hex(from)}-${hex(to)}`).join(' ')]);
   if (progress !== null) rows.push(['progress', `${grouped(progress.retired)} instructions retired, ${grouped(progress.executed)} executed, ${duration(progress.virtualNs)} of guest time`]);
+  if (misled !== null) rows.push(['misled', terminal.paint(misledSentence(misled), 'yellow')]);
   if (controls !== null) rows.push(['controls', describeControls(controls)]);
   const width = Math.max(...rows.map(([name]) => name.length));
   return [terminal.paint(spec.id, 'bold'), ...rows.map(([name, text]) => `  ${name.padEnd(width)}  ${text}`)];

@@ -3,14 +3,15 @@ import { RINGLET } from '@ringside/guests';
 import { isVmId } from '@ringside/protocol';
 import { usageFailure } from '../failure.js';
 
-/** What this version runs; the two software paths follow. */
-export const BUILT_PATHS = ['native', 'paravirt', 'hardware-assisted'] as const satisfies readonly Path[];
+/** What this version runs. */
+export const BUILT_PATHS = ['native', 'trap-and-emulate', 'paravirt', 'hardware-assisted'] as const satisfies readonly Path[];
 export type BuiltPath = (typeof BUILT_PATHS)[number];
 
 interface PathChoices { mmus: readonly Mmu[]; rings: readonly VmSpec['guestKernelRing'][] }
 /** The first of each is the default. */
 const choices: Record<BuiltPath, PathChoices> = {
   native: { mmus: ['none'], rings: [0] },
+  'trap-and-emulate': { mmus: ['shadow'], rings: [1] },
   paravirt: { mmus: ['direct'], rings: [1, 3] },
   'hardware-assisted': { mmus: ['nested', 'shadow'], rings: [0] },
 };

@@ -9,8 +9,12 @@ export function vmShowCommand(context: Context): Command {
     .argument('<vm>', 'its name')
     .option('--json', 'print it as JSON')
     .action(async (vmId: string, options: { json?: boolean }) => {
-      const record = await (await connectRunning(context)).request('vm.show', { vmId });
-      if (options.json) context.terminal.json(record);
-      else for (const line of renderVm(record, context.terminal)) context.terminal.out(line);
+      const client = await connectRunning(context);
+      const record = await client.request('vm.show', { vmId });
+      // A machine that is not there any more has no statistics.
+      const statistics = record.spec.path === 'trap-and-emulate' ? await client.request('vm.stats', { vmId }).catch(() => null) : null;
+      const misled = statistics?.misled ?? null;
+      if (options.json) context.terminal.json(misled === null ? record : { ...record, misled });
+      else for (const line of renderVm(record, context.terminal, misled)) context.terminal.out(line);
     });
 }
