@@ -43,7 +43,9 @@ export function renderComparison({ results }: Comparison, terminal: Pick<Termina
     const group = results.filter((result) => result.operation === operation);
     return [...(index === 0 ? [] : [null]), ...group.map((result, position) => row(result, position === 0, results, columns))];
   });
-  return renderTable([{ title: 'OPERATION' }, { title: 'PATH' }, ...columns], rows, terminal);
+  const table = renderTable([{ title: 'OPERATION' }, { title: 'PATH' }, ...columns], rows, terminal);
+  const misled = new Map(results.filter(({ status }) => status === 'misled').map((result) => [settingName(result, results), result.reason!]));
+  return [...table, ...[...misled].flatMap(([name, reason]) => ['', terminal.paint(`${name} ran misled: ${reason}.`, 'yellow')])];
 }
 
 function row(result: OperationResult, first: boolean, results: readonly OperationResult[], columns: readonly ComparisonColumn[]): Cell[] {
