@@ -4,7 +4,7 @@ import { frameOf, translateGuest, type PageAccess } from '../shadow/guest-transl
 import type { ShadowMmu } from '../shadow/shadow-mmu.js';
 import type { Transaction } from '../transaction.js';
 
-const { floor, min } = Math;
+const { ceil, floor, min } = Math;
 const PRESENT = 1, LARGE = 0x80;
 const NO_BYTES = new Uint8Array(0);
 
@@ -26,6 +26,7 @@ export class LinearMemory {
   /** @throws GuestException */
   async read(linear: number, length: number, user: boolean): Promise<Uint8Array> {
     const bytes = new Uint8Array(length);
+    this.transaction.charge('guest-word', ceil(length / 4));
     for (let done = 0; done < length;) {
       const at = (linear + done) >>> 0;
       const count = min(length - done, PAGE_BYTES - (at % PAGE_BYTES));
@@ -48,6 +49,7 @@ export class LinearMemory {
       parts.push({ physical: await this.translate(at, { write: true, user, fetch: false }), from: done, count });
       done += count;
     }
+    this.transaction.charge('guest-word', ceil(bytes.length / 4));
     for (const { physical, from, count } of parts) {
       this.shadow.written(this.transaction, physical, count);
       this.transaction.write('guest', physical, bytes.slice(from, from + count));
@@ -81,6 +83,7 @@ export class LinearMemory {
     }
     for (const shift of pae ? [21, 12] : [22, 12]) {
       const address = table + (floor(linear / 2 ** shift) % (PAGE_BYTES / size)) * size;
+      this.transaction.charge('guest-word', size / 4);
       const view = new DataView((await this.transaction.read('guest', address, size)).buffer);
       const entry = { address, low: view.getInt32(0, true), high: pae ? view.getInt32(4, true) : 0 };
       entries.push(entry);

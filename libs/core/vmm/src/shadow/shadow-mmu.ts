@@ -103,7 +103,10 @@ export class ShadowMmu {
     const linear = exit.guestLinear;
     const access = accessOf(exit.event!.errorCode ?? 0);
     const page = translateGuest(exit.walk ?? null, this.state.mode, linear, access);
+    // The monitor walks the guest's tables: an entry of PAE paging is two words.
+    transaction.charge('guest-word', (exit.walk?.entries.length ?? 0) * (this.state.mode.pae ? 2 : 1));
     if (page.kind === 'fault') return page;
+    transaction.charge('guest-word', page.marks.length);
     for (const { address, low } of page.marks) transaction.write32('guest', address, low >>> 0);
     this.makeRoom(transaction);
     const kernelForm = access.write && !access.user && !page.rights.writable;
@@ -177,6 +180,7 @@ export class ShadowMmu {
       words[n * 2] = this.leafLow(first + n, rights, page.dirty);
       words[n * 2 + 1] = leafHigh(first + n, rights);
     }
+    transaction.charge('page-table-entry', ENTRIES);
     transaction.write('monitor', block.offset, new Uint8Array(words.buffer.slice(0)));
     this.link(transaction, directory, index, block, SHADOW_PRESENT | SHADOW_WRITABLE | SHADOW_USER);
   }
@@ -197,6 +201,7 @@ export class ShadowMmu {
   private setEntry(transaction: Transaction, table: ShadowTable, index: number, low: number, high: number): void {
     table.entries[index * 2] = low;
     table.entries[index * 2 + 1] = high;
+    transaction.charge('page-table-entry');
     transaction.write32('monitor', table.address(index), low >>> 0, high >>> 0);
   }
 
