@@ -5,7 +5,6 @@
 export const PRIMITIVES = {
   // Instructions that the processor executes, by class.
   'instruction': 'an executed instruction without a class of its own',
-  'near-transfer': 'a near CALL, or its RET',
   'division': 'DIV or IDIV',
   'segment-load': 'a segment register loaded from a descriptor by an instruction',
   'control-register-write': 'MOV to a control register, CLTS or LMSW, or LGDT, LIDT, LLDT, LTR',

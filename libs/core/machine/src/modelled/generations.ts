@@ -30,7 +30,6 @@ export const PENTIUM_4: CostTable = {
   features: { vmx: true, ept: false, umip: false },
   figures: {
     'instruction': assumed(1, 'several start in each cycle, and misses take many: one on average'),
-    'near-transfer': quoted(5.5, 'call and return take 11 cycles as a pair'),
     'division': assumed(60, 'a 32-bit DIV of NetBurst takes several tens of cycles'),
     'segment-load': assumed(30, 'a descriptor read, and checks in microcode'),
     'control-register-write': quoted(140, 'a CR8 write by translated code takes 35 cycles, about four times less than a native one'),
@@ -56,7 +55,6 @@ export const CORE_2: CostTable = {
   features: { vmx: true, ept: false, umip: false },
   figures: {
     'instruction': assumed(0.7, 'four can start in each cycle'),
-    'near-transfer': assumed(2, 'a pair is predicted and takes a few cycles'),
     'division': assumed(25, 'less than half of NetBurst\'s'),
     'segment-load': assumed(20, 'as on the Pentium 4, with a shorter pipeline'),
     'control-register-write': assumed(60, 'as on the Pentium 4, with a shorter pipeline'),
@@ -84,7 +82,6 @@ export const NEHALEM: CostTable = {
   features: { vmx: true, ept: true, umip: false },
   figures: {
     'instruction': assumed(0.6, 'four can start in each cycle, and memory is nearer'),
-    'near-transfer': assumed(2, 'as on Core 2'),
     'division': assumed(20, 'as on Core 2, a little faster'),
     'segment-load': assumed(20, 'as on Core 2'),
     'control-register-write': assumed(50, 'as on Core 2, a little faster'),
