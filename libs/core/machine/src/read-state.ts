@@ -3,9 +3,11 @@ import { SEGMENT_NAMES, type SegmentName } from './effect.js';
 import type { RegisterState, SegmentState } from './exit.js';
 
 /** The state groups that an exit can carry, read from a standing processor. */
+const EFLAGS_IF = 1 << 9;
+
 export function readRegisters(processor: Processor): RegisterState {
   return {
-    general: processor.cpu.u32.slice(0, 8), eip: processor.getRegister('eip'), eflags: processor.getRegister('eflags'),
+    general: processor.cpu.u32.slice(0, 8), eip: processor.getRegister('eip'), eflags: visibleFlags(processor),
     cr0: processor.getRegister('cr0'), cr2: processor.getRegister('cr2'), cr3: processor.getRegister('cr3'), cr4: processor.getRegister('cr4'),
     cpl: processor.getRegister('cpl'),
   };
@@ -13,4 +15,11 @@ export function readRegisters(processor: Processor): RegisterState {
 
 export function readSegments(processor: Processor): Record<SegmentName, SegmentState> {
   return Object.fromEntries(SEGMENT_NAMES.map((name) => [name, processor.getSegment(name)])) as Record<SegmentName, SegmentState>;
+}
+
+/** Under binary translation the IF that counts is the virtual one, which translated code keeps in monitor space. */
+function visibleFlags(processor: Processor): number {
+  const { translatedCode } = processor.cpu;
+  const flags = processor.getRegister('eflags');
+  return translatedCode === null ? flags : ((flags & ~EFLAGS_IF) | (translatedCode.interruptFlag ? EFLAGS_IF : 0)) >>> 0;
 }

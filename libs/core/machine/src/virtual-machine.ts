@@ -1,10 +1,11 @@
 import {
   ACTIVITY, EFLAGS_SYSTEM, eventCounts, ExitReason, exitReasonName, INTR_LINE, Processor, StepResult, type BusAccess,
 } from '@ringside/x86';
+import { TranslationCache, type TranslationRefused, type TranslationRequest, type TranslationUnit } from '@ringside/translation';
 import { applyToProcessor } from './apply-effect.js';
 import type { Bus, BusEndpoint, BusReply, BusRequest } from './bus.js';
 import type { Effect, StopState } from './effect.js';
-import { StateGroup, type Exit, type ExitHandler, type ExitReply, type MaybePromise } from './exit.js';
+import { StateGroup, type Exit, type ExitCost, type ExitHandler, type ExitReply, type MaybePromise } from './exit.js';
 import { MachineBooks } from './machine-books.js';
 import { OPERATIONS, parseMark, type Mark } from './mark.js';
 import { MachineMeter } from './modelled/machine-meter.js';
@@ -23,12 +24,21 @@ export interface MachineConfig {
   stateGroups: ReadonlyMap<number, number>;
   /** Virtual time at which the owner first wants to be asked, ns. */
   deadline: number;
+  /** Binary translation: where in monitor space the translation cache lies, in bytes. */
+  translationCache?: { offset: number; bytes: number };
 }
+
+/** A translator's answer; its cost is for the books. */
+export interface TranslatorReply { unit: TranslationUnit | TranslationRefused; cost: ExitCost }
+/** Any translator, as guest-cpu sees it. */
+export interface TranslatorPort { translate(request: TranslationRequest): MaybePromise<TranslatorReply> }
 
 export interface MachinePorts {
   /** Ring -1; null on native, where bus cycles go straight to the board. */
   exits: ExitHandler | null;
   bus: BusEndpoint;
+  /** Binary translation: who answers misses. */
+  translator?: TranslatorPort;
   /** Monotonic wall clock in ns: for the books, and for the `real` clock. */
   wallClock: () => number;
   /** Let others have the thread between two slices. */
@@ -68,6 +78,8 @@ export class VirtualMachine {
   /** Virtual times at which outside input was taken in: with the input's bytes, all that a replay needs. */
   readonly inputLog: number[] = [];
   readonly stateHash: StateHash | null;
+  /** Translations of the guest's kernel; null on all paths but one. */
+  readonly translations: TranslationCache | null = null;
 
   private readonly books: MachineBooks;
   private readonly meter = new MachineMeter();
@@ -91,6 +103,10 @@ export class VirtualMachine {
     this.deadline = config.deadline;
     this.stateHash = config.spec.hashStates ? new StateHash() : null;
     if (this.stateHash !== null) this.processor.setObserver(this.stateHash.sample);
+    if (config.translationCache !== undefined) {
+      this.translations = new TranslationCache(this.processor, config.translationCache);
+      this.processor.setTranslatedCode(this.translations);
+    }
   }
 
   get native(): boolean {
@@ -232,6 +248,7 @@ export class VirtualMachine {
       case StepResult.Halted:
         return undefined;
       case StepResult.Exit:
+        if (exit.reason === ExitReason.TranslationMiss) return this.translationMiss(this.translations!);
         return settle(this.leave(exit.reason, exit.qualification), (reply) => this.complete(reply));
       case StepResult.BusCycle: {
         const access = exit.access!;
@@ -250,6 +267,17 @@ export class VirtualMachine {
         return undefined;
       default: { const unreachable: never = result; return unreachable; }
     }
+  }
+
+  /** Code that has not been translated: straight to a translator, ring -1 has no part in it. */
+  private translationMiss(translations: TranslationCache): Promise<void> | undefined {
+    const request = translations.missing!;
+    const { translator } = this.ports;
+    if (translator === undefined) throw new Error('binary translation needs a translator');
+    return settle(this.books.request('translation-miss', 'translate', () => translator.translate(request)), ({ unit }) => {
+      const placed = translations.install(request, unit);
+      if ('rejected' in placed) this.enter('crashed', `no translation of the code at 0x${request.eip.toString(16)}: ${placed.rejected}`);
+    });
   }
 
   /** Between two instructions: the board on native, ring -1 elsewhere. */
@@ -280,6 +308,8 @@ export class VirtualMachine {
   private leave(reason: ExitReason, qualification: number): MaybePromise<ExitReply> {
     const { processor } = this;
     const { exit } = processor;
+    // A memory access is answered in the middle of translated code; whoever answers anything else sees the guest.
+    if (exit.access === null) processor.leaveTranslatedCode();
     const name = exitReasonName(reason);
     const groups = this.config.stateGroups.get(reason) ?? StateGroup.Registers;
     const request: Exit = {

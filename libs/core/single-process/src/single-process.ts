@@ -1,6 +1,7 @@
 import { consoleOf, createBoard, type PrintedDocument } from '@ringside/devices';
 import { loadMultiboot } from '@ringside/loaders';
-import { VirtualMachine, type BusEndpoint, type BusRequest, type GuestMemoryReader, type MachineHooks, type VmSpec } from '@ringside/machine';
+import { translate } from '@ringside/translation';
+import { NO_COST, VirtualMachine, type BusEndpoint, type BusRequest, type GuestMemoryReader, type MachineHooks, type VmSpec } from '@ringside/machine';
 import type { Board } from '@ringside/platform';
 import { createMonitor, type VirtualMachineMonitor } from '@ringside/vmm';
 
@@ -61,7 +62,11 @@ export class SingleProcess {
     this.monitor = spec.path === 'native' ? null : await createMonitor(spec, image, { bus, memory });
     this.machine = new VirtualMachine({
       spec, epoch: 1, monitorBytes: this.monitor?.monitorBytes ?? 0, stateGroups: this.monitor?.stateGroups() ?? new Map(), deadline: Infinity,
-    }, { exits: this.monitor, bus, wallClock: wallClock ?? (() => 0), ...(hooks === undefined ? {} : { hooks }) });
+      ...(this.monitor?.translationCache === undefined ? {} : { translationCache: this.monitor.translationCache }),
+    }, {
+      exits: this.monitor, bus, translator: { translate: (request) => ({ unit: translate(request), cost: NO_COST }) },
+      wallClock: wallClock ?? (() => 0), ...(hooks === undefined ? {} : { hooks }),
+    });
     this.machine.apply(this.monitor?.initialEffects()
       ?? loadMultiboot({ image, memoryBytes: spec.memoryMiB * 1_048_576, commandLine: spec.commandLine }).effects);
   }

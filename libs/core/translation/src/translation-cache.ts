@@ -1,5 +1,5 @@
 import {
-  CPL, CS, CS_SPACE, EIP, ExitReason, EXECUTE, INTERRUPT_SHADOW, MARK_COMMITS, MARK_INSIDE, SEGMENTS, SEGMENT_BASE, SEGMENT_LIMIT, SEGMENT_RIGHTS, SEGMENT_SELECTOR, SEGMENT_WORDS, SHADOW_STI, SS,
+  beginPortAccess, CPL, CS, CS_SPACE, describeBytes, EIP, ExitReason, EXECUTE, INTERRUPT_SHADOW, MARK_COMMITS, MARK_INSIDE, SEGMENTS, SEGMENT_BASE, SEGMENT_LIMIT, SEGMENT_RIGHTS, SEGMENT_SELECTOR, SEGMENT_WORDS, SHADOW_STI, SS, StepResult,
   translateLinear, watchSource, type Cpu, type Processor, type TranslatedCode,
 } from '@ringside/x86';
 import { decodeGuest } from './guest-instruction.js';
@@ -71,6 +71,9 @@ export class TranslationCache implements TranslatedCode {
   private published: number[] = [];
   private readonly cpu: Cpu;
   private random: number;
+  /** Where the bytes of `missing` lie: byte offsets in memory. */
+  private missingAt = -1;
+  private missingSecond = -1;
 
   constructor(private readonly processor: Processor, private readonly options: TranslationCacheOptions) {
     this.cpu = processor.cpu;
@@ -138,8 +141,8 @@ export class TranslationCache implements TranslatedCode {
     switch (exit?.kind) {
       case 'direct': {
         const source = placed.source + ((exit.target | 0) - (placed.unit.eip | 0));
-        const target = this.find(cpu, exit.target | 0, source, placed.unit.mode);
-        if (target === undefined || target.unit.straddles || placed.dead) this.recover(cpu);
+        const target = this.byEip.get(exit.target | 0)?.find((unit) => unit.source === source && unit.secondSource < 0 && unit.unit.mode === placed.unit.mode);
+        if (target === undefined || placed.dead) this.recover(cpu);
         else this.chain(at, target);
         return 'go-on';
       }
@@ -205,12 +208,10 @@ export class TranslationCache implements TranslatedCode {
     if (isRefused(answer)) return { rejected: `the translator refuses: ${answer.refused}` };
     const wrong = verifyUnit(request, answer) ?? this.recompute(request, answer);
     if (wrong !== null) return { rejected: wrong };
-    const { cpu } = this;
     if (this.missing !== request) return { rejected: 'nobody waits for this unit' };
     this.missing = null;
-    const host = this.fetch(cpu, request.eip | 0);
-    const inFirst = PAGE - request.pageOffset;
-    const secondSource = answer.straddles ? this.fetch(cpu, (request.eip + inFirst) | 0) : -1;
+    const { missingAt: host } = this;
+    const secondSource = answer.straddles ? this.missingSecond : -1;
     const placed: PlacedUnit = { unit: answer, at: this.room(answer.code.length), source: host, secondSource, exits: new Map(answer.exits.map((exit) => [exit.at, exit])), dead: false };
     this.write(placed);
     this.placed.push(placed);
@@ -276,9 +277,12 @@ export class TranslationCache implements TranslatedCode {
   private request(cpu: Cpu, eip: number, host: number): TranslationRequest {
     const pageOffset = (cpu.i32[SEGMENTS + CS * SEGMENT_WORDS + SEGMENT_BASE]! + eip) & (PAGE - 1);
     const inPage = PAGE - pageOffset;
+    this.missingAt = host;
+    this.missingSecond = -1;
     let bytes = host < 0 ? new Uint8Array(inPage).fill(0xff) : cpu.u8.slice(host, host + inPage);
     if (decodeGuest(bytes, 0, bytes.length) === null) {
       const second = this.fetch(cpu, (eip + inPage) | 0);
+      this.missingSecond = second;
       const both = new Uint8Array(inPage + 15).fill(0xff);
       both.set(bytes);
       if (second >= 0) both.set(cpu.u8.subarray(second, second + 15), inPage);
@@ -291,11 +295,17 @@ export class TranslationCache implements TranslatedCode {
     this.counts.callouts++;
     this.recover(cpu);
     const { exit } = cpu;
-    exit.reason = ExitReason.Callout;
     exit.qualification = 0;
     exit.access = null;
     exit.event = null;
-    exit.instructionLength = placed.unit.instructions.find(({ at }) => at === instruction)!.length;
+    exit.walk = null;
+    exit.instruction = null;
+    const { length } = placed.unit.instructions.find(({ at }) => at === instruction)!;
+    const bytes = placed.unit.guest.subarray(instruction, instruction + length);
+    if (isPortInstruction(bytes) && beginPortAccess(cpu, bytes)) cpu.stepResult = StepResult.Exit;
+    else exit.instruction = describeBytes(cpu, bytes);
+    exit.reason = ExitReason.Callout;
+    exit.instructionLength = length;
   }
 
   // ---- Places ----------------------------------------------------------------------------------------------------------------
@@ -419,6 +429,12 @@ export class TranslationCache implements TranslatedCode {
   private setField(offset: number, value: number): void {
     this.cpu.i32[(this.cpu.monitorBase + this.dataOffset + offset) >> 2] = value;
   }
+}
+
+/** IN, OUT, INS, OUTS. */
+function isPortInstruction(bytes: Uint8Array): boolean {
+  const row = decodeGuest(bytes, 0, bytes.length)?.row;
+  return row?.attributes.has('iopl') === true && row.mnemonic !== 'CLI' && row.mnemonic !== 'STI';
 }
 
 function sameBytes(one: Uint8Array | Int32Array, other: Uint8Array | Int32Array): boolean {

@@ -1,4 +1,5 @@
 import type { Path, VmSpec } from '@ringside/machine';
+import { binaryTranslationMonitor } from './binary-translation/binary-translation-monitor.js';
 import { HardwareAssistedMachine } from './hardware-assisted/hardware-assisted-machine.js';
 import { hardwareAssistedExits } from './hardware-assisted/registry.js';
 import { buildDomain } from './paravirt/build-domain.js';
@@ -22,6 +23,10 @@ const FACTORIES: Partial<Record<Path, PathFactory>> = {
   'trap-and-emulate': (spec, image) => {
     if (spec.mmu !== 'shadow') throw new PathError(`the path trap-and-emulate has only the mmu "shadow", not "${spec.mmu}"`);
     return trapAndEmulateMonitor(spec, image);
+  },
+  'binary-translation': (spec, image) => {
+    if (spec.mmu !== 'shadow') throw new PathError(`the path binary-translation has only the mmu "shadow", not "${spec.mmu}"`);
+    return binaryTranslationMonitor(spec, image);
   },
   paravirt: async (spec, image) => {
     if (spec.mmu !== 'direct') throw new PathError(`the path paravirt has only the mmu "direct", not "${spec.mmu}"`);

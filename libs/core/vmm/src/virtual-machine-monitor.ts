@@ -8,6 +8,8 @@ import { Transaction } from './transaction.js';
 export interface PathMonitor {
   /** Bytes of monitor space that the machine must be created with. */
   readonly monitorBytes: number;
+  /** Binary translation: where in monitor space guest-cpu keeps its translations. */
+  readonly translationCache?: { readonly offset: number; readonly bytes: number };
   initialEffects(): Effect[];
   answer(transaction: Transaction): MaybePromise<ExitReply>;
   stateGroups(): Map<number, number>;
@@ -38,6 +40,10 @@ export class VirtualMachineMonitor implements ExitHandler {
   /** Bytes of monitor space that the machine must be created with. */
   get monitorBytes(): number {
     return this.path.monitorBytes;
+  }
+
+  get translationCache(): { readonly offset: number; readonly bytes: number } | undefined {
+    return this.path.translationCache;
   }
 
   /** What creates the machine: execution controls, descriptor tables, frame map, the guest's image and entry state. */

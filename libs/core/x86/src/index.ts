@@ -14,5 +14,7 @@ export type { MisledInstruction } from './sensitive.js';
 export * from './shadow-entry.js';
 export * from './step.js';
 export { watchSource } from './code-cache.js';
+export { describeBytes } from './instruction-assist.js';
+export { beginPortAccess } from './port-callout.js';
 export { EXECUTE, translate as translateLinear } from './paging.js';
 export { MARK_COMMITS, MARK_INSIDE, type TranslatedCode } from './translated-code.js';

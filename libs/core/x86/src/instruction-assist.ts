@@ -1,4 +1,6 @@
+import { SCRATCH_SLOT } from './code-cache.js';
 import type { Cpu } from './cpu.js';
+import { decode } from './decoder.js';
 import { operandLinearUnchecked } from './operands.js';
 import { OPERATION_NAMES } from './operations.js';
 import { INDEX_ADDRESS16, META_OPERAND16, META_REP, META_REPNE, SLOT_A, SLOT_B, SLOT_BASE, SLOT_IMMEDIATE, SLOT_INDEX, SLOT_META, SLOT_OP } from './slot-layout.js';
@@ -8,6 +10,13 @@ import type { InstructionAssist } from './step.js';
 
 const NARROW = ' (16)';
 const REPEATED = 'REP ';
+
+/** The guest instruction that a callout is for, from its bytes; the registers are the guest's. */
+export function describeBytes(cpu: Cpu, bytes: Uint8Array): InstructionAssist {
+  decode(cpu, bytes, 0, bytes.length, SCRATCH_SLOT, 0, cpu.mode);
+  cpu.i32[CURRENT_SLOT] = SCRATCH_SLOT;
+  return describeInstruction(cpu);
+}
 
 /** The instruction that just faulted, as decoded: nothing of it has happened, so its operands are still what they were. */
 export function describeInstruction(cpu: Cpu): InstructionAssist {

@@ -265,7 +265,16 @@ export class Processor {
   /** What translated code left with. False: it goes on. An access is answered in the middle of it; for anything else the guest is put back first. */
   private leavesTranslated(translated: TranslatedCode): boolean {
     const { cpu } = this;
-    if (cpu.exit.reason === ExitReason.TranslationMiss && cpu.stepResult === StepResult.Exit) return translated.gate(cpu) === 'exit';
+    if (cpu.exit.reason === ExitReason.TranslationMiss && cpu.stepResult === StepResult.Exit) {
+      try {
+        return translated.gate(cpu) === 'exit';
+      } catch (thrown) {
+        if (thrown === EXIT) return true;
+        if (thrown !== FAULT) throw thrown;
+        this.deliver(cpu.i32[FAULT_VECTOR]!, EventType.HardwareException, cpu.i32[FAULT_HAS_ERROR] === 0 ? null : cpu.i32[FAULT_ERROR]!);
+        return false;
+      }
+    }
     if (cpu.exit.access === null) translated.recover(cpu);
     return true;
   }
@@ -274,6 +283,12 @@ export class Processor {
     const { cpu } = this;
     if (cpu.translatedCode === null) observer(cpu);
     else observeGuest(cpu, cpu.translatedCode, observer);
+  }
+
+  /** The registers are the guest's from here on: for whoever reads or changes them between two steps. */
+  leaveTranslatedCode(): void {
+    const { cpu } = this;
+    if (cpu.i32[CS_SPACE] !== 0) cpu.translatedCode!.recover(cpu);
   }
 
   /** Who keeps the translations of the guest's kernel; null for none: code above ring 3 then runs as it is. */

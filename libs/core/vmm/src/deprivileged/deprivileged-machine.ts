@@ -21,7 +21,8 @@ const MONITOR_CR0 = 0x8001_0031, GUEST_CR0 = 0xe;
 const MONITOR_CR4 = 0x20, GUEST_CR4 = 0xc;
 /** IF is always 1 in the real EFLAGS: interrupts are the monitor's. */
 const REAL_EFLAGS = 0x202;
-const CODE_SELECTOR = 0x09, DATA_SELECTOR = 0x11;
+/** Ring compression shows in CS and SS alone. */
+const CODE_SELECTOR = 0x09, STACK_SELECTOR = 0x11, DATA_SELECTOR = 0x10;
 const CODE_RIGHTS_DPL1 = 0xc0bb, DATA_RIGHTS_DPL1 = 0xc0b3;
 
 /**
@@ -62,7 +63,7 @@ export class DeprivilegedMachine {
 
   initialEffects(): Effect[] {
     const segments = (['ds', 'es', 'fs', 'gs', 'ss'] as const).map((segment): Effect =>
-      ({ kind: 'segment', segment, selector: DATA_SELECTOR, base: 0, limit: 0xffff_ffff, rights: DATA_RIGHTS_DPL1 }));
+      ({ kind: 'segment', segment, selector: segment === 'ss' ? STACK_SELECTOR : DATA_SELECTOR, base: 0, limit: 0xffff_ffff, rights: DATA_RIGHTS_DPL1 }));
     // Every gate leads to the monitor: the processor leaves before it enters ring 0. DPL 3, for what INT n may reach is the guest's IDT's to say.
     const gates = Array.from({ length: VECTORS }, (_, vector) => this.tables.initialGate(vector, gateDescriptor(INTERRUPT_GATE, 3, RING_0_CODE, 0)));
     return [

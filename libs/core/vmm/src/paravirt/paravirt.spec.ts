@@ -59,7 +59,7 @@ describe('a paravirtualized domain starts', () => {
     await expect(createMonitor(spec, multibootImage([0xf4]), ports)).rejects.toBeInstanceOf(LoaderError);
     await expect(createMonitor({ ...spec, mmu: 'shadow' }, xenKernel(), ports)).rejects.toThrow('mmu "direct"');
     await expect(createMonitor({ ...spec, guestKernelRing: 0 }, xenKernel(), ports)).rejects.toThrow('ring 1 or 3');
-    await expect(createMonitor({ ...spec, path: 'binary-translation' }, xenKernel(), ports)).rejects.toThrow('not built yet');
+    await expect(createMonitor({ ...spec, path: 'binary-translation' }, xenKernel(), ports)).rejects.toThrow('only the mmu "shadow"');
   });
 
   it('in ring 1, with paging on, at the entry its notes name', async () => {

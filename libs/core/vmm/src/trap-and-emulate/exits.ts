@@ -52,13 +52,13 @@ const deprivilegedException: TrapEntry = {
   },
 };
 
-async function deliver(exit: DeprivilegedExit, event: VirtualEvent): Promise<ExitReply> {
+export async function deliver(exit: DeprivilegedExit, event: VirtualEvent): Promise<ExitReply> {
   await deliverEvent(exit, event);
   return finish(exit, RESUME);
 }
 
 /** INT n, INT3, INTO: through the guest's gate if its DPL allows; the instruction then counts. */
-async function softwareInterrupt(exit: DeprivilegedExit, event: ProcessorEvent): Promise<ExitReply> {
+export async function softwareInterrupt(exit: DeprivilegedExit, event: ProcessorEvent): Promise<ExitReply> {
   const { frame } = exit;
   const restartAt = frame.eip;
   frame.skipInstruction();
@@ -137,7 +137,7 @@ export function handleTrap(exit: DeprivilegedExit): Promise<ExitReply> {
 }
 
 /** What every visible exit ends with: an interrupt that waits is taken if the virtual IF is 1 now and STI does not hold it back. */
-async function finish(exit: DeprivilegedExit, disposition: Disposition): Promise<ExitReply> {
+export async function finish(exit: DeprivilegedExit, disposition: Disposition): Promise<ExitReply> {
   const { machine, transaction, vcpu } = exit;
   const { retired, now } = transaction.exit;
   const done = disposition.kind === 'retire' ? disposition.count ?? 1 : 0;

@@ -1,0 +1,63 @@
+import { diskOf } from '@ringside/devices';
+import { benchCommand, diskImage, guestImage, RINGLET, RINGLET_OPERATIONS, type RingletOperation } from '@ringside/guests';
+import { digestWords, type OperationRecord, type ScriptStep, type VmSpec } from '@ringside/machine';
+import { SingleProcess, specOf } from './single-process.js';
+
+const PATHS = {
+  native: { path: 'native', mmu: 'none' },
+  'binary-translation': { path: 'binary-translation', mmu: 'shadow', guestKernelRing: 1 },
+} satisfies Record<string, Partial<VmSpec>>;
+
+const script = (lines: readonly string[]): ScriptStep[] => [...lines, RINGLET.haltCommand].map((line) => ({ expect: RINGLET.prompt, send: `${line}\n` }));
+const benches = (repetitions: number, operations: readonly RingletOperation[] = RINGLET_OPERATIONS): string[] => operations.map((operation) => benchCommand(operation, repetitions));
+
+interface Run { whole: SingleProcess; records: OperationRecord[]; digests: string[] }
+
+async function run(path: keyof typeof PATHS, lines: readonly string[], changes: Partial<VmSpec> = {}): Promise<Run> {
+  const digests: string[] = [];
+  const whole = await SingleProcess.create({
+    spec: specOf({ ...PATHS[path], script: script(lines), ...changes }), image: await guestImage('ringlet'), disk: await diskImage(RINGLET.disk),
+    hooks: {
+      mark: (mark, machine) => {
+        const { processor } = machine;
+        const memory = digestWords(processor.readPhysical('guest', 0, processor.cpu.ramBytes));
+        digests.push(`${mark.operation}/${mark.kind}: ${memory} ${processor.getRegister('cr2')} ${diskOf(whole.board)!.digest()} ${machine.stateHash?.value ?? ''} ${machine.stateHash?.samples ?? ''}`);
+      },
+    },
+  });
+  await whole.machine.run();
+  expect([whole.machine.state, whole.machine.why, whole.console.slice(-400)]).toEqual(['shutdown', expect.any(String), expect.any(String)]);
+  return { whole, records: whole.machine.recorder.records, digests };
+}
+
+describe('ringlet, unmodified, under binary translation', () => {
+  it('passes through the states of native, boot and every operation, observed or not', async () => {
+    const native = await run('native', benches(2), { hashStates: true });
+    const translated = await run('binary-translation', benches(2), { hashStates: true });
+    expect(translated.digests).toEqual(native.digests);
+    expect(translated.whole.console).toBe(native.whole.console);
+    expect(translated.whole.documents).toEqual(native.whole.documents);
+    const unobserved = await run('binary-translation', benches(2));
+    const countsOf = ({ whole: { machine } }: Run): unknown[] => [machine.processor.retired, machine.processor.executed, machine.statistics().messages, machine.translations!.counts];
+    expect(countsOf(unobserved)).toEqual(countsOf(translated));
+    const withoutHash = (digests: string[]): string[] => digests.map((digest) => digest.split(' ').slice(0, 4).join(' '));
+    expect(withoutHash(unobserved.digests)).toEqual(withoutHash(native.digests));
+    expect(unobserved.whole.machine.processor.retired).toBe(native.whole.machine.processor.retired);
+  });
+
+  it('boots within 6,000 exits and misses', async () => {
+    const { records, whole } = await run('binary-translation', []);
+    const boot = records.find(({ operation }) => operation === 'boot')!;
+    expect(boot.complete).toBe(true);
+    const exits = Object.values(boot.exits).reduce((sum, count) => sum + count, 0);
+    expect(exits + (boot.messages['translate'] ?? 0)).toBeLessThan(6_000);
+    expect(whole.machine.translations!.counts.misses).toBeGreaterThan(100);
+  });
+
+  it('costs no message for a call and return once they are translated', async () => {
+    const few = await run('binary-translation', benches(4, ['empty', 'call-ret']));
+    const many = await run('binary-translation', benches(8, ['empty', 'call-ret']));
+    const messagesOf = ({ records }: Run): Record<string, number> => records.find(({ operation }) => operation === 'call-ret')!.messages;
+    expect(messagesOf(many)).toEqual(messagesOf(few));
+  });
+});

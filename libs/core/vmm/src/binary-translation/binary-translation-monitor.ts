@@ -1,0 +1,89 @@
+import type { Effect, ExitReply, VmSpec } from '@ringside/machine';
+import { IF_IN_BYTE, VIRTUAL_IF_BYTE } from '@ringside/translation';
+import { EventType, ExitReason } from '@ringside/x86';
+import { DeprivilegedExit } from '../deprivileged/deprivileged-exit.js';
+import { DeprivilegedMachine } from '../deprivileged/deprivileged-machine.js';
+import { setCr2 } from '../deprivileged/deliver-event.js';
+import { emulate } from '../deprivileged/emulate.js';
+import { GuestException } from '../deprivileged/linear-memory.js';
+import { EFLAGS_IF } from '../deprivileged/virtual-cpu.js';
+import { RESUME, RETIRE } from '../dispositions.js';
+import { deliver, finish, handleTrap, softwareInterrupt, TRAP_AND_EMULATE_GROUPS } from '../trap-and-emulate/exits.js';
+import type { Transaction } from '../transaction.js';
+import type { PathMonitor } from '../virtual-machine-monitor.js';
+import { emulateSensitive } from './emulate-sensitive.js';
+
+/** Monitor data with its lookup table, and a megabyte of units. */
+export const TRANSLATION_CACHE_BYTES = 0x1a_0000;
+
+/**
+ * Ring -1 of an unmodified guest whose kernel runs translated. It is trap-and-emulate's ring -1, and is asked less: what translated code does for itself never
+ * comes here. The virtual IF is in the translation cache: an exit carries it in EFLAGS, and a change goes back as an effect.
+ */
+export function binaryTranslationMonitor(spec: VmSpec, image: Uint8Array): PathMonitor {
+  const machine = new DeprivilegedMachine(spec, image);
+  const cache = { offset: DeprivilegedMachine.MONITOR_BYTES, bytes: TRANSLATION_CACHE_BYTES };
+  /** INTR as guest-cpu knows it: translated code that sets IF looks at it. */
+  let lineTold = false;
+  return {
+    monitorBytes: cache.offset + cache.bytes,
+    translationCache: cache,
+    initialEffects: () => machine.initialEffects(),
+    stateGroups: () => new Map(Object.values(ExitReason).map((reason) => [reason, TRAP_AND_EMULATE_GROUPS])),
+    async answer(transaction) {
+      const exit = new DeprivilegedExit(machine, transaction);
+      const before = (transaction.exit.registers!.eflags & EFLAGS_IF) !== 0;
+      machine.vcpu.interruptFlag = before;
+      // The real IF is always 1.
+      exit.frame.eflags = (exit.frame.eflags | EFLAGS_IF) >>> 0;
+      const reply = await answer(exit, transaction);
+      const effects: Effect[] = [];
+      if (machine.vcpu.interruptFlag !== before) {
+        effects.push({ kind: 'memory', space: 'monitor', address: cache.offset + VIRTUAL_IF_BYTE, bytes: Uint8Array.of(machine.vcpu.interruptFlag ? IF_IN_BYTE : 0) });
+      }
+      if (machine.line !== lineTold) effects.push({ kind: 'interrupt', line: machine.line, vector: null });
+      lineTold = machine.line;
+      return effects.length === 0 ? reply : { ...reply, effects: [...reply.effects, ...effects] };
+    },
+  };
+}
+
+function answer(exit: DeprivilegedExit, transaction: Transaction): Promise<ExitReply> {
+  switch (transaction.exit.reason) {
+    case ExitReason.Callout: return callout(exit, transaction);
+    // IF is 1, and no shadow: translated code looked, or native would take it here.
+    case ExitReason.InterruptWindow: return finish(exit, RESUME);
+    default: return handleTrap(exit);
+  }
+}
+
+/** An instruction that the translator left to ring -1. */
+async function callout(exit: DeprivilegedExit, transaction: Transaction): Promise<ExitReply> {
+  const { frame, machine } = exit;
+  const { access } = transaction.exit;
+  if (access !== null) {
+    // The processor completes it, iterations and all; an interrupt that the device raises is taken behind it.
+    const { data } = await machine.cycle(transaction, 'port', access, false);
+    machine.settleControls(transaction);
+    return transaction.reply({ kind: 'retire', data: access.write ? null : data });
+  }
+  const instruction = transaction.exit.instruction!;
+  switch (instruction.name) {
+    case 'INT Ib': return softwareInterrupt(exit, { vector: instruction.immediate & 0xff, type: EventType.SoftwareInterrupt, errorCode: null });
+    case 'INT3': return softwareInterrupt(exit, { vector: 3, type: EventType.SoftwareException, errorCode: null });
+    default:
+  }
+  try {
+    const outcome = (await emulateSensitive(exit, instruction)) ? 'done' : await emulate(exit, instruction);
+    if (outcome === 'refused') {
+      machine.stop(transaction, 'unsupported-mode', `${instruction.name} is a callout that is not built`);
+      return await finish(exit, RESUME);
+    }
+    if (outcome === 'done') frame.eip = (frame.eip + instruction.length) >>> 0;
+    return await finish(exit, RETIRE);
+  } catch (error) {
+    if (!(error instanceof GuestException)) throw error;
+    if (error.cr2 !== null) setCr2(exit, error.cr2);
+    return deliver(exit, { vector: error.vector, type: EventType.HardwareException, errorCode: error.errorCode });
+  }
+}
