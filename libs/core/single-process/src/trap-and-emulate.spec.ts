@@ -1,6 +1,7 @@
 import { benchCommand, diskImage, guestImage, hostileGuest, RINGLET, RINGLET_OPERATIONS, seededGuest } from '@ringside/guests';
 import { digestWords, type VmSpec } from '@ringside/machine';
 import { SingleProcess, specOf } from './single-process.js';
+import { FLAT_LOAD_ADDRESS, flatImage } from './testing/flat-image.js';
 import { pageTableGuest } from './testing/page-table-guest.js';
 
 /**
@@ -9,6 +10,17 @@ import { pageTableGuest } from './testing/page-table-guest.js';
  */
 const NATIVE = { path: 'native', mmu: 'none' } satisfies Partial<VmSpec>;
 const TRAPPING = { path: 'trap-and-emulate', mmu: 'shadow', guestKernelRing: 1 } satisfies Partial<VmSpec>;
+
+const little = (value: number): number[] => [value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24];
+const wrmsr = (msr: number, value: number): number[] => [0xb9, ...little(msr), 0xb8, ...little(value), 0x31, 0xd2, 0x0f, 0x30];
+const CODE = FLAT_LOAD_ADDRESS + 32, USER = CODE + 60, KERNEL = USER + 12;
+const FAST_SYSTEM_CALL = Uint8Array.from([
+  ...wrmsr(0x174, 8), ...wrmsr(0x175, 0x9_0000), ...wrmsr(0x176, KERNEL), //   IA32_SYSENTER_CS, ESP, EIP
+  0xb9, ...little(0x8_0000), 0xba, ...little(USER), 0x0f, 0x35, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, // mov ecx, esp3; mov edx, eip3; sysexit
+  0xc7, 0x05, ...little(0x7_0000), ...little(0x1234), 0x0f, 0x34, //           ring 3: mov dword [0x70000], 0x1234; sysenter
+  0xc7, 0x05, ...little(0x7_0004), ...little(0x5678), //                       ring 0: mov dword [0x70004], 0x5678
+  0x66, 0xba, 0x04, 0x06, 0x66, 0xb8, 0x00, 0x20, 0x66, 0xef, 0xf4, //         power off
+]);
 
 async function ringlet(lines: readonly string[]): Promise<SingleProcess> {
   const script = [...lines, RINGLET.haltCommand].map((line) => ({ expect: RINGLET.prompt, send: `${line}\n` }));
@@ -69,6 +81,14 @@ describe('trap-and-emulate', () => {
       expect([seed, trapping.machine.state, trapping.console, trapping.machine.processor.retired, trapping.machine.now, memory(trapping)])
         .toEqual([seed, native.machine.state, native.console, native.machine.processor.retired, native.machine.now, memory(native)]);
     }
+  });
+
+  it('emulates SYSEXIT to ring 3 and SYSENTER back', async () => {
+    const image = flatImage(FAST_SYSTEM_CALL);
+    const native = await run(image, NATIVE, 1_000);
+    const trapping = await run(image, TRAPPING, 1_000);
+    expect([native.machine.state, native.machine.processor.readPhysical('guest', 0x7_0000, 8)]).toEqual(['shutdown', Uint8Array.of(0x34, 0x12, 0, 0, 0x78, 0x56, 0, 0)]);
+    expect([trapping.machine.state, trapping.machine.processor.retired, memory(trapping)]).toEqual(['shutdown', native.machine.processor.retired, memory(native)]);
   });
 
   it('ends by name whatever a guest does', async () => {

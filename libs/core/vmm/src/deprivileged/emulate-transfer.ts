@@ -1,13 +1,16 @@
 import type { SegmentName } from '@ringside/machine';
 import type { DeprivilegedExit } from './deprivileged-exit.js';
 import { generalProtection } from './deprivileged-exit.js';
+import { ECX, EDX, type GuestFrame } from './guest-frame.js';
 import { GuestException } from './linear-memory.js';
 import { descriptorDpl, DESCRIPTOR_PRESENT, isReturnCode, isStack, type DescriptorWords } from './segment-descriptor.js';
-import { EFLAGS_IF, EFLAGS_IOPL } from './virtual-cpu.js';
+import { EFLAGS_IF, EFLAGS_IOPL, type VirtualCpu } from './virtual-cpu.js';
 
 const NOT_PRESENT = 11, STACK_FAULT = 12;
 const S_CODE = 0x1800, S_CODE_READABLE = 0x1a00, CONFORMING = 0x400, S = 0x1000;
-const EFLAGS_NT = 1 << 14, EFLAGS_VM = 1 << 17;
+const EFLAGS_NT = 1 << 14, EFLAGS_RF = 1 << 16, EFLAGS_VM = 1 << 17;
+const SYSENTER_CS = 0x174, SYSENTER_ESP = 0x175, SYSENTER_EIP = 0x176;
+const FLAT_CODE_RIGHTS = 0xc09b, FLAT_DATA_RIGHTS = 0xc093;
 /** What IRET loads besides IF and IOPL: CF PF AF ZF SF OF, TF, DF, NT, RF, AC, ID. */
 const IRET_FLAGS = 0x8d5 | 0x100 | 0x400 | EFLAGS_NT | 0x1_0000 | 0x4_0000 | 0x20_0000;
 const DATA_SEGMENTS: readonly SegmentName[] = ['es', 'fs', 'gs', 'ds'];
@@ -75,6 +78,40 @@ export async function emulateIret(exit: DeprivilegedExit): Promise<'jumped' | 'r
   const mask = (level <= vcpu.iopl ? EFLAGS_IF : 0) | (level === 0 ? EFLAGS_IOPL : 0);
   vcpu.flags = (vcpu.flags & ~mask) | (image! & mask);
   return 'jumped';
+}
+
+/** SYSENTER (SDM Vol. 2B): the flat segments are made up from IA32_SYSENTER_CS, which the guest has written to its own. @throws GuestException */
+export function emulateSysenter({ vcpu, frame }: DeprivilegedExit): 'jumped' {
+  const base = sysenterBase(vcpu);
+  setFlat(frame, base | 1, base + 8 | 1, 1);
+  vcpu.interruptFlag = false;
+  frame.eflags = (frame.eflags & ~(EFLAGS_RF | EFLAGS_VM)) >>> 0;
+  frame.esp = Number(vcpu.msrs.get(SYSENTER_ESP)! & 0xffff_ffffn);
+  frame.eip = Number(vcpu.msrs.get(SYSENTER_EIP)! & 0xffff_ffffn);
+  return 'jumped';
+}
+
+/** SYSEXIT: EIP from EDX, ESP from ECX. @throws GuestException */
+export function emulateSysexit(exit: DeprivilegedExit): 'jumped' | 'refused' {
+  const { vcpu, frame } = exit;
+  if (exit.virtualLevel !== 0) return 'refused';
+  const base = sysenterBase(vcpu);
+  setFlat(frame, base + 16 | 3, base + 24 | 3, 3);
+  frame.esp = frame.general[ECX]!;
+  frame.eip = frame.general[EDX]!;
+  return 'jumped';
+}
+
+function sysenterBase(vcpu: VirtualCpu): number {
+  const base = Number(vcpu.msrs.get(SYSENTER_CS)! & 0xfffcn);
+  if (base === 0) throw generalProtection();
+  return base;
+}
+
+function setFlat(frame: GuestFrame, cs: number, ss: number, level: 1 | 3): void {
+  frame.setSegment('cs', { selector: cs, base: 0, limit: 0xffff_ffff, rights: FLAT_CODE_RIGHTS | (level << 5) });
+  frame.setSegment('ss', { selector: ss, base: 0, limit: 0xffff_ffff, rights: FLAT_DATA_RIGHTS | (level << 5) });
+  frame.cpl = level;
 }
 
 /** To the same ring, or outwards with the stack behind the `bytes` of the frame and the parameters. */

@@ -1,7 +1,7 @@
 import type { SegmentName } from '@ringside/machine';
 import type { InstructionAssist } from '@ringside/x86';
 import { PAGE_BYTES } from '../monitor-space.js';
-import { checkedSegment, emulateFarJump, emulateFarReturn, emulateIret } from './emulate-transfer.js';
+import { checkedSegment, emulateFarJump, emulateFarReturn, emulateIret, emulateSysenter, emulateSysexit } from './emulate-transfer.js';
 import type { DeprivilegedExit } from './deprivileged-exit.js';
 import { generalProtection } from './deprivileged-exit.js';
 import { loadLdt, loadTable, loadTaskRegister } from './descriptor-tables.js';
@@ -217,6 +217,8 @@ const EMULATORS: Readonly<Record<string, Emulator>> = {
   'IRET v': async (exit, { operandSize }) => (operandSize === 4 ? emulateIret(exit) : 'refused'),
   'RETF v': async (exit, { operandSize }) => (operandSize === 4 ? emulateFarReturn(exit, 0) : 'refused'),
   'RETF v,Iw': async (exit, { operandSize, immediate }) => (operandSize === 4 ? emulateFarReturn(exit, immediate & 0xffff) : 'refused'),
+  'SYSENTER': emulateSysenter,
+  'SYSEXIT': emulateSysexit,
   'JMPF Ap': (exit, { a, immediate }) => emulateFarJump(exit, a & 0xffff, immediate >>> 0),
   'JMPF Mp': async (exit, { linear, operandSize }) => {
     const view = new DataView((await exit.memory.read(linear!, operandSize + 2, exit.frame.cpl === 3)).buffer);
