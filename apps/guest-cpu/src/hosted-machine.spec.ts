@@ -31,7 +31,9 @@ afterEach(() => client.close());
 function board(): void {
   wire.subscribe('ringside.vm.a.io.*', ({ subject, data, reply }) => {
     const request = decodeBusRequest(data, 'a');
-    cycles.push(`${parseVmSubject(subject)!.last} ${request.seq}`);
+    const cycle = `${parseVmSubject(subject)!.last} ${request.seq}`;
+    // On a busy machine the answer may come after the first resend: the same seq is the same cycle.
+    if (cycles.at(-1) !== cycle) cycles.push(cycle);
     wire.publish(reply!, encodeBusReply({ data: new Uint8Array(request.write ? 0 : request.size), lines: 0, rose: 0, deadline: Infinity, effects: [] }, readHeader(data)));
   });
 }
