@@ -1,5 +1,5 @@
 import { diskOf } from '@ringside/devices';
-import { benchCommand, diskImage, guestImage, RINGLET, RINGLET_OPERATIONS, type RingletOperation } from '@ringside/guests';
+import { benchCommand, diskImage, guestImage, RINGLET, RINGLET_OPERATIONS, seededGuest, type RingletOperation } from '@ringside/guests';
 import { digestWords, type OperationRecord, type ScriptStep, type VmSpec } from '@ringside/machine';
 import { SingleProcess, specOf } from './single-process.js';
 
@@ -59,5 +59,18 @@ describe('ringlet, unmodified, under binary translation', () => {
     const many = await run('binary-translation', benches(8, ['empty', 'call-ret']));
     const messagesOf = ({ records }: Run): Record<string, number> => records.find(({ operation }) => operation === 'call-ret')!.messages;
     expect(messagesOf(many)).toEqual(messagesOf(few));
+  });
+});
+
+describe('guests made from a seed, under binary translation', () => {
+  it('pass through the states of native', async () => {
+    for (let n = 0; n < 20; n++) {
+      const { image } = seededGuest(n * 7919 + 1);
+      const native = await SingleProcess.create({ spec: specOf({ hashStates: true }), image });
+      const translated = await SingleProcess.create({ spec: specOf({ ...PATHS['binary-translation'], hashStates: true }), image });
+      await native.machine.run();
+      await translated.machine.run();
+      expect([n, translated.machine.state, translated.machine.stateHash!.value]).toEqual([n, native.machine.state, native.machine.stateHash!.value]);
+    }
   });
 });

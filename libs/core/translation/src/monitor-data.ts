@@ -9,6 +9,7 @@ import { ES, GS } from '@ringside/x86';
  *   0x008 guest EIP that an indirect transfer goes to
  *   0x00c its address in the translation cache
  *   0x010 scratch
+ *   0x014 virtual IOPL, 0 to 3: ring -1 writes it, and code is translated for one value or the other
  *   0x020 saved general registers, by number
  *   0x040 the guest's selectors of ES CS SS DS FS GS, zero-extended
  *   0x100 POPF_CLASS, 256 bytes
@@ -26,6 +27,7 @@ export const PENDING = 0x004;
 export const TARGET = 0x008;
 export const JUMP = 0x00c;
 export const SCRATCH = 0x010;
+export const VIRTUAL_IOPL = 0x014;
 export const SAVED = 0x020;
 export const SELECTORS = 0x040;
 /**

@@ -6,11 +6,11 @@ import { decodeGuest } from './guest-instruction.js';
 import { sideEntry } from './host-code.js';
 import { lookupStub } from './lookup-stub.js';
 import {
-  emptyKey, IF_IN_BYTE, initialMonitorData, LAYOUT_VERSION, LOOKUP, LOOKUP_ENTRY_BYTES, MONITOR_DATA_BYTES, PENDING, saved, selectorField, TARGET, VIRTUAL_IF_BYTE,
+  emptyKey, IF_IN_BYTE, initialMonitorData, LAYOUT_VERSION, LOOKUP, LOOKUP_ENTRY_BYTES, MONITOR_DATA_BYTES, PENDING, saved, selectorField, TARGET, VIRTUAL_IF_BYTE, VIRTUAL_IOPL,
 } from './monitor-data.js';
 import { translate } from './translate.js';
 import {
-  COMMITS, DYNAMIC_EIP, FAULT_IS_CALLOUT, isRefused, MODE_CODE32, MODE_STACK32, SIDE_WORDS, SPILLED_SHIFT, type TranslationMode, type TranslationRefused, type TranslationRequest, type TranslationUnit, type UnitExit,
+  COMMITS, DYNAMIC_EIP, FAULT_IS_CALLOUT, isRefused, MODE_CODE32, MODE_IOPL, MODE_STACK32, SIDE_WORDS, SPILLED_SHIFT, type TranslationMode, type TranslationRefused, type TranslationRequest, type TranslationUnit, type UnitExit,
 } from './unit.js';
 import { verifyUnit } from './verify.js';
 
@@ -90,6 +90,10 @@ export class TranslationCache implements TranslatedCode {
 
   get interruptFlag(): boolean {
     return (this.cpu.u8[this.cpu.monitorBase + this.dataOffset + VIRTUAL_IF_BYTE]! & IF_IN_BYTE) !== 0;
+  }
+
+  get iopl(): number {
+    return this.field(VIRTUAL_IOPL) & 3;
   }
 
   setInterruptFlag(set: boolean): void {
@@ -271,7 +275,8 @@ export class TranslationCache implements TranslatedCode {
     const flat = i32[SEGMENTS + CS * SEGMENT_WORDS + SEGMENT_LIMIT] === -1;
     // Code behind a limit is not translated: its transfers would have to check it.
     if (!flat) return 0;
-    return ((i32[SEGMENTS + CS * SEGMENT_WORDS + SEGMENT_RIGHTS]! & D_B) !== 0 ? MODE_CODE32 : 0) | ((i32[SEGMENTS + SS * SEGMENT_WORDS + SEGMENT_RIGHTS]! & D_B) !== 0 ? MODE_STACK32 : 0);
+    return ((i32[SEGMENTS + CS * SEGMENT_WORDS + SEGMENT_RIGHTS]! & D_B) !== 0 ? MODE_CODE32 : 0) | ((i32[SEGMENTS + SS * SEGMENT_WORDS + SEGMENT_RIGHTS]! & D_B) !== 0 ? MODE_STACK32 : 0)
+      | (this.iopl === 0 ? 0 : MODE_IOPL);
   }
 
   private request(cpu: Cpu, eip: number, host: number): TranslationRequest {

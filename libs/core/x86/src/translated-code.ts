@@ -30,6 +30,8 @@ export interface TranslatedCode {
   readonly marks: Uint8Array;
   /** The virtual EFLAGS.IF. */
   readonly interruptFlag: boolean;
+  /** The virtual EFLAGS.IOPL. */
+  readonly iopl: number;
   /** The INTR line: an interrupt waits. */
   setPending(pending: boolean): void;
   /** Make EIP (the guest's) lead into translated code; false if there is none for it. May raise a fault or leave: the fetch's. */
@@ -140,9 +142,10 @@ function isBranch(u8: Uint8Array, at: number): boolean {
   return (opcode >= 0x70 && opcode <= 0x7f) || (opcode >= 0xe0 && opcode <= 0xe3) || (opcode === 0x0f && (u8[cursor + 1]! & 0xf0) === 0x80);
 }
 
+const IOPL_SHIFT = 12;
 const keptRegisters = new Int32Array(EIP + 1);
 
-/** Call `observer` while the registers are what the guest sees: its EIP and general registers, the virtual IF and IOPL 0, CS and SS with ring 0 for ring 1. */
+/** Call `observer` while the registers are what the guest sees: its EIP and general registers, the virtual IF and IOPL, CS and SS with ring 0 for ring 1. */
 export function observeGuest(cpu: Cpu, translated: TranslatedCode, observer: (cpu: Cpu) => void): void {
   const { i32 } = cpu;
   const space = i32[CS_SPACE]!;
@@ -153,7 +156,7 @@ export function observeGuest(cpu: Cpu, translated: TranslatedCode, observer: (cp
   const stackSelector = i32[ss]!;
   keptRegisters.set(i32.subarray(0, EIP + 1));
   if (space !== 0) translated.recover(cpu);
-  i32[EFLAGS_SYSTEM] = (system & ~(IF | IOPL)) | (translated.interruptFlag ? IF : 0);
+  i32[EFLAGS_SYSTEM] = (system & ~(IF | IOPL)) | (translated.interruptFlag ? IF : 0) | (translated.iopl << IOPL_SHIFT);
   if (i32[CPL] === 1) {
     i32[cs] = codeSelector & ~3;
     i32[ss] = stackSelector & ~3;

@@ -1,5 +1,5 @@
 import type { Effect, ExitReply, VmSpec } from '@ringside/machine';
-import { IF_IN_BYTE, VIRTUAL_IF_BYTE } from '@ringside/translation';
+import { IF_IN_BYTE, VIRTUAL_IF_BYTE, VIRTUAL_IOPL } from '@ringside/translation';
 import { EventType, ExitReason } from '@ringside/x86';
 import { DeprivilegedExit } from '../deprivileged/deprivileged-exit.js';
 import { DeprivilegedMachine } from '../deprivileged/deprivileged-machine.js';
@@ -12,6 +12,9 @@ import { deliver, finish, handleTrap, softwareInterrupt, TRAP_AND_EMULATE_GROUPS
 import type { Transaction } from '../transaction.js';
 import type { PathMonitor } from '../virtual-machine-monitor.js';
 import { emulateSensitive } from './emulate-sensitive.js';
+
+const DEBUG = 1, BREAKPOINT = 3, OVERFLOW = 4, INVALID_OPCODE = 6;
+const EFLAGS_OF = 1 << 11;
 
 /** Monitor data with its lookup table, and a megabyte of units. */
 export const TRANSLATION_CACHE_BYTES = 0x1a_0000;
@@ -31,15 +34,23 @@ export function binaryTranslationMonitor(spec: VmSpec, image: Uint8Array): PathM
     initialEffects: () => machine.initialEffects(),
     stateGroups: () => new Map(Object.values(ExitReason).map((reason) => [reason, TRAP_AND_EMULATE_GROUPS])),
     async answer(transaction) {
-      const exit = new DeprivilegedExit(machine, transaction);
-      const before = (transaction.exit.registers!.eflags & EFLAGS_IF) !== 0;
-      machine.vcpu.interruptFlag = before;
+      const { vcpu } = machine;
+      const registers = transaction.exit.registers!;
+      const before = (registers.eflags & EFLAGS_IF) !== 0;
+      const ioplBefore = vcpu.iopl;
+      vcpu.interruptFlag = before;
       // The real IF is always 1.
-      exit.frame.eflags = (exit.frame.eflags | EFLAGS_IF) >>> 0;
+      registers.eflags = (registers.eflags | EFLAGS_IF) >>> 0;
+      const exit = new DeprivilegedExit(machine, transaction);
       const reply = await answer(exit, transaction);
       const effects: Effect[] = [];
-      if (machine.vcpu.interruptFlag !== before) {
-        effects.push({ kind: 'memory', space: 'monitor', address: cache.offset + VIRTUAL_IF_BYTE, bytes: Uint8Array.of(machine.vcpu.interruptFlag ? IF_IN_BYTE : 0) });
+      if (vcpu.iopl !== ioplBefore) effects.push({ kind: 'memory', space: 'monitor', address: cache.offset + VIRTUAL_IOPL, bytes: Uint8Array.of(vcpu.iopl) });
+      if (vcpu.interruptFlag !== before) {
+        effects.push({ kind: 'memory', space: 'monitor', address: cache.offset + VIRTUAL_IF_BYTE, bytes: Uint8Array.of(vcpu.interruptFlag ? IF_IN_BYTE : 0) });
+      }
+      if (exit.frame.cpl === 3 && !machine.stopped && (vcpu.iopl !== 0 || !vcpu.interruptFlag)) {
+        machine.stopped = true;
+        effects.push({ kind: 'activity', activity: 'stopped', state: 'unsupported-mode', why: `an application with IOPL ${vcpu.iopl} and IF ${vcpu.interruptFlag ? 1 : 0} cannot run directly, and is not translated` });
       }
       if (machine.line !== lineTold) effects.push({ kind: 'interrupt', line: machine.line, vector: null });
       lineTold = machine.line;
@@ -70,7 +81,14 @@ async function callout(exit: DeprivilegedExit, transaction: Transaction): Promis
   const instruction = transaction.exit.instruction!;
   switch (instruction.name) {
     case 'INT Ib': return softwareInterrupt(exit, { vector: instruction.immediate & 0xff, type: EventType.SoftwareInterrupt, errorCode: null });
-    case 'INT3': return softwareInterrupt(exit, { vector: 3, type: EventType.SoftwareException, errorCode: null });
+    case 'INT3': return softwareInterrupt(exit, { vector: BREAKPOINT, type: EventType.SoftwareException, errorCode: null });
+    case 'INT1': return softwareInterrupt(exit, { vector: DEBUG, type: EventType.PrivilegedSoftwareException, errorCode: null });
+    case 'INTO':
+      if ((frame.eflags & EFLAGS_OF) !== 0) return softwareInterrupt(exit, { vector: OVERFLOW, type: EventType.SoftwareException, errorCode: null });
+      frame.eip = (frame.eip + instruction.length) >>> 0;
+      return finish(exit, RETIRE);
+    // The guest's processor has no VMX.
+    case 'VMCALL': return deliver(exit, { vector: INVALID_OPCODE, type: EventType.HardwareException, errorCode: null });
     default:
   }
   try {

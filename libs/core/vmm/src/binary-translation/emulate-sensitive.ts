@@ -1,6 +1,11 @@
 import { cpuidLeaf, I686_FEATURES, type InstructionAssist } from '@ringside/x86';
 import type { DeprivilegedExit } from '../deprivileged/deprivileged-exit.js';
 import { EAX } from '../deprivileged/guest-frame.js';
+import { EFLAGS_IF, EFLAGS_IOPL } from '../deprivileged/virtual-cpu.js';
+
+const EFLAGS_RF = 1 << 16, EFLAGS_VM = 1 << 17;
+/** CF PF AF ZF SF TF DF OF NT AC ID. */
+const POPF_FLAGS = 0x24_4dd5;
 
 /**
  * Sensitive instructions that do not trap in ring 1: under binary translation they never run there, and are answered from the state that the guest
@@ -19,8 +24,30 @@ export async function emulateSensitive(exit: DeprivilegedExit, instruction: Inst
       frame.general.set([leaf.eax, leaf.ecx, leaf.edx, leaf.ebx], EAX);
       return true;
     }
+    case 'PUSHF v': await pushFlags(exit, instruction); return true;
+    case 'POPF v': await popFlags(exit, instruction); return true;
     default: return false;
   }
+}
+
+/** The image as ring 0 would push it: RF and VM are 0 in it. */
+async function pushFlags(exit: DeprivilegedExit, { operandSize }: InstructionAssist): Promise<void> {
+  const { vcpu, frame, memory } = exit;
+  const image = (frame.eflags & ~(EFLAGS_IF | EFLAGS_IOPL | EFLAGS_RF | EFLAGS_VM)) | vcpu.flags;
+  const esp = (frame.esp - operandSize) >>> 0;
+  await memory.write(exit.stackLinear(esp), Uint8Array.of(image, image >>> 8, image >>> 16, image >>> 24).subarray(0, operandSize), false);
+  frame.esp = esp;
+}
+
+/** What ring 0 loads: IF and IOPL into the virtual ones, RF is cleared. */
+async function popFlags(exit: DeprivilegedExit, { operandSize }: InstructionAssist): Promise<void> {
+  const { vcpu, frame, memory } = exit;
+  const bytes = await memory.read(exit.stackLinear(frame.esp), operandSize, false);
+  const image = bytes.reduce((word, byte, n) => word | (byte << (8 * n)), 0);
+  const mask = operandSize === 4 ? POPF_FLAGS : POPF_FLAGS & 0xffff;
+  frame.eflags = ((frame.eflags & ~(mask | EFLAGS_RF)) | (image & mask) | EFLAGS_IF) >>> 0;
+  vcpu.flags = image;
+  frame.esp = (frame.esp + operandSize) >>> 0;
 }
 
 /** Limit and base, six bytes (SDM Vol. 2B, SGDT). */
