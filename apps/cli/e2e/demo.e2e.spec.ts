@@ -9,11 +9,12 @@ afterAll(() => user.leaves());
 
 test('demo tells the whole story, leaves the documents and nothing running', async () => {
   const out = await user.must(['demo', '--repeat', '1']);
-  const paths = ['native', 'paravirt', 'hardware-assisted'];
+  const paths = ['native', 'trap-and-emulate', 'paravirt', 'hardware-assisted'];
   for (const heading of ['What starts', ...paths, 'One operation, 1 times on each path', 'What to look at', 'One trace: in on hardware-assisted', 'Where to go on']) expect(out).toContain(`━━ ${heading}`);
   expect(out).toContain('Ringlet (unmodified, ring 0)');
   expect(out).toContain('Ringlet (paravirtualized, ring 1)');
-  expect(out.match(/12 of 12 operations, a page printed, halt\. The machine is shutdown/g)).toHaveLength(3);
+  expect(out.match(/12 of 12 operations, a page printed, halt\. The machine is shutdown/g)).toHaveLength(paths.length);
+  expect(out).toContain('It was misled: PUSHF');
   expect(out).toContain('call-ret: no exit on any path');
   expect(out).toContain('print: the same document on every path');
   expect(out).not.toContain('\u001b');
@@ -25,7 +26,7 @@ test('demo tells the whole story, leaves the documents and nothing running', asy
   const documents = join(user.stateDirectory, 'documents');
   const texts = await Promise.all((await readdir(documents)).map((name) => readFile(join(documents, name), 'latin1')));
   // On each path one to warm up and one that is measured.
-  expect(texts).toHaveLength(6);
+  expect(texts).toHaveLength(2 * paths.length);
   expect(new Set(texts).size).toBe(1);
   expect(texts[0]!.length).toBeGreaterThan(40);
 });

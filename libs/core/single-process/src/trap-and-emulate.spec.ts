@@ -63,6 +63,19 @@ describe('trap-and-emulate', () => {
     expect(second.machine.recorder.records).toEqual(first.machine.recorder.records);
   });
 
+  it('costs exactly twice as much for twice as many repetitions', async () => {
+    const [few, many] = await Promise.all([4, 8].map((repetitions) => ringlet(RINGLET_OPERATIONS.map((operation) => benchCommand(operation, repetitions)))));
+    const net = ({ machine }: SingleProcess, operation: string, factor: number): Record<string, number> => {
+      const of = (name: string): Record<string, number> => {
+        const { exits, messages } = machine.recorder.records.find((record) => record.operation === name)!;
+        return { ...exits, ...messages };
+      };
+      const [counts, empty] = [of(operation), of('empty')];
+      return Object.fromEntries(Object.entries(counts).map(([key, count]) => [key, (count - (empty[key] ?? 0)) / factor]));
+    };
+    for (const operation of RINGLET_OPERATIONS) if (operation !== 'empty') expect([operation, net(many!, operation, 2)]).toEqual([operation, net(few!, operation, 1)]);
+  });
+
   it('emulates what traps as ring 0 executes it: guests that edit their page tables, which nothing misleads', async () => {
     for (let seed = 0; seed < 40; seed++) {
       const { image, memoryMiB } = pageTableGuest(seed);
