@@ -91,12 +91,14 @@ function collect(project, target, directory, file) {
   }
 }
 
-async function jestThroughNx(target, file) {
+/** One Nx run over all projects that have the target. `aside`: beside another run; what it prints comes at its end. */
+async function jestThroughNx(target, file, { aside = false } = {}) {
   const known = (name) => existsSync(join(root, name, 'jest.config.mjs')) || name.includes('/') ? name : `@ringside/${name}`;
   const filter = options.project ? ['--projects', options.project.map((name) => known(name)).join(',')] : [];
-  const listing = await run(bin('nx'), ['graph', '--file=dist/project-graph.json'], { capture: true, quiet: true });
+  const graphFile = `dist/project-graph-${target}.json`;
+  const listing = await run(bin('nx'), ['graph', `--file=${graphFile}`], { capture: true, quiet: true });
   if (listing.code !== 0) return void failures.push(`nx: ${listing.output.trim()}`);
-  const { graph } = JSON.parse(readFileSync(join(root, 'dist/project-graph.json'), 'utf8'));
+  const { graph } = JSON.parse(readFileSync(join(root, graphFile), 'utf8'));
   const wanted = Object.values(graph.nodes).filter((node) => node.data.targets?.[target] &&
     (!options.project || options.project.some((name) => node.name === name || node.name === `@ringside/${name}`)));
   if (wanted.length === 0) return;
@@ -104,8 +106,10 @@ async function jestThroughNx(target, file) {
     rmSync(join(root, node.data.root, file), { force: true });
     mkdirSync(join(root, node.data.root, 'dist'), { recursive: true });
   }
-  process.stdout.write(`\n── ${target}: ${wanted.map((node) => node.name.replace('@ringside/', '')).join(' ')}\n`);
-  await run(bin('nx'), ['run-many', '-t', target, '--parallel=2', '--output-style=static', ...filter]);
+  const title = `\n── ${target}: ${wanted.map((node) => node.name.replace('@ringside/', '')).join(' ')}\n`;
+  if (!aside) process.stdout.write(title);
+  const { output } = await run(bin('nx'), ['run-many', '-t', target, '--parallel=2', '--output-style=static', ...filter], { capture: aside, quiet: aside });
+  if (aside) process.stdout.write(`${title}${output}`);
   for (const node of wanted) collect(node.name, target, join(root, node.data.root), file);
 }
 
@@ -116,9 +120,10 @@ await step('lint', async () => {
   const { code, output } = await run(bin('eslint'), ['--max-warnings=0', '.'], { capture: true });
   return code === 0 && !output.includes('rule will be skipped');
 });
+// The end-to-end tests mostly wait for messages: they run beside the others, which mostly compute.
+const endToEnd = built ? jestThroughNx('e2e', 'dist/e2e-results.json', { aside: true }) : void failures.push('end-to-end tests: not run, the build failed');
 await jestThroughNx('test', 'dist/test-results.json');
-if (built) await jestThroughNx('e2e', 'dist/e2e-results.json');
-else failures.push('end-to-end tests: not run, the build failed');
+await endToEnd;
 
 if (options.long && existsSync(join(root, 'tools/oracle/run.mjs'))) {
   await step('oracles: host processor and QEMU', async () => (await run(process.execPath, ['tools/oracle/run.mjs', '--long'])).code === 0);
