@@ -53,6 +53,11 @@ describe('execution from the translation cache', () => {
     runBoth([0x8c, 0xd8, 0x1e, 0x0e, 0x16, 0x07, 0x1f, 0x07, 0x8c, 0xd1, 0x8c, 0x0d, ...word(DATA), 0x8e, 0xe1].slice(0, 3).concat([0x1f, 0x8c, 0xd1, 0x8c, 0x0d, ...word(DATA), 0x8e, 0xc0]));
   });
 
+  it('a GS prefix that means nothing', () => {
+    // gs: mov ecx, eax; gs: or eax, 0x9090; gs: nop; gs: push edx
+    runBoth([0x65, 0x8b, 0xc8, 0x65, 0x0d, ...word(0x9090), 0x65, 0x90, 0x65, 0x52]);
+  });
+
   it('code that changes itself, in its own unit and in another', () => {
     // mov byte [next+1], 7; next: mov eax, 1 -> mov al-ish immediate changed before it is reached
     const at = GUEST_CODE + 7;

@@ -17,7 +17,7 @@ import { observeFlagsLoad, observePushf, observeSensitive } from './sensitive.js
 import { CPL, CR0, EFLAGS_SYSTEM, GDTR_BASE, GDTR_LIMIT, IDTR_BASE, IDTR_LIMIT } from './state.js';
 import { EventType, StepResult } from './step.js';
 import {
-  cli, clts, hlt, invd, invlpg, lgdt, lidt, lldt, lmsw, ltr, popFlags, pushedFlags, rdpmc, rdtsc, readControlRegister, readDebugRegister, requireLevel0, sldt, smsw, sti, str, vmcall, wbinvd, writeControlRegister,
+  cli, clts, hlt, invd, invlpg, lgdt, lidt, lldt, lmsw, ltr, popFlags, pushedFlags, rdpmc, rdtsc, readControlRegister, readDebugRegister, refuseApplications, requireLevel0, sldt, smsw, sti, str, vmcall, wbinvd, writeControlRegister,
   writeDebugRegister,
 } from './system-registers.js';
 
@@ -56,6 +56,7 @@ function loadTable(access: DescriptorTableAccess, load: (cpu: Cpu, base: number,
 }
 function storeTable(access: DescriptorTableAccess, baseWord: number, limitWord: number): InstructionFunction {
   return (cpu, slot) => {
+    refuseApplications(cpu);
     const linear = operandLinear(cpu, slot, 6, true);
     interceptDescriptorTable(cpu, access, linear);
     const user = cpu.user !== 0;

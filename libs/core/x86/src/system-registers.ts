@@ -160,8 +160,17 @@ export function lmsw(cpu: Cpu, source: number, operand: LmswOperand): void {
   modeChanged(cpu);
 }
 
+/**
+ * User-mode instruction prevention (SDM Vol. 3A 2.5, CR4.UMIP): SGDT, SIDT, SLDT, STR and SMSW raise #GP(0) in ring 3. The monitor of a translated guest
+ * sets it, so that applications, which run directly, are answered by ring -1.
+ */
+export function refuseApplications(cpu: Cpu): void {
+  if (cpu.translatedCode !== null && cpu.i32[CPL] === 3) raise(cpu, GP, 0);
+}
+
 /** SMSW: CR0 as the guest sees it, at any level (which makes it `sensitive`); 16-bit and memory forms keep the low half. */
 export function smsw(cpu: Cpu): number {
+  refuseApplications(cpu);
   const value = guestCr0(cpu) | 0;
   const state = cpu.controls.virtualState;
   if (state !== null) observeSensitive(cpu, 'SMSW', 'CR0', value, state.cr0 | 0);
@@ -256,6 +265,7 @@ const TYPE_BUSY = 2;
 
 /** SLDT and STR, at any level. `linear` is the memory operand, for the VM exit. */
 export function sldt(cpu: Cpu, linear = 0): number {
+  refuseApplications(cpu);
   interceptSystemSegment(cpu, SystemSegmentAccess.Sldt, linear);
   const state = cpu.controls.virtualState;
   if (state !== null) observeSensitive(cpu, 'SLDT', 'selector', selectorOf(cpu, LDTR), state.ldtr);
@@ -263,6 +273,7 @@ export function sldt(cpu: Cpu, linear = 0): number {
 }
 
 export function str(cpu: Cpu, linear = 0): number {
+  refuseApplications(cpu);
   interceptSystemSegment(cpu, SystemSegmentAccess.Str, linear);
   const state = cpu.controls.virtualState;
   if (state !== null) observeSensitive(cpu, 'STR', 'selector', selectorOf(cpu, TR), state.tr);

@@ -16,6 +16,9 @@ import { emulateSensitive } from './emulate-sensitive.js';
 const DEBUG = 1, BREAKPOINT = 3, OVERFLOW = 4, INVALID_OPCODE = 6;
 const EFLAGS_OF = 1 << 11;
 
+/** What CR4.UMIP keeps from applications (SDM Vol. 3A 2.5). */
+const PREVENTED = new Set(['SGDT Mt', 'SIDT Mt', 'SLDT Ev', 'STR Ev', 'SMSW Ev']);
+
 /** Monitor data with its lookup table, and a megabyte of units. */
 export const TRANSLATION_CACHE_BYTES = 0x1a_0000;
 
@@ -64,6 +67,11 @@ function answer(exit: DeprivilegedExit, transaction: Transaction): Promise<ExitR
     case ExitReason.Callout: return callout(exit, transaction);
     // IF is 1, and no shadow: translated code looked, or native would take it here.
     case ExitReason.InterruptWindow: return finish(exit, RESUME);
+    case ExitReason.DeprivilegedException: {
+      const { instruction } = transaction.exit;
+      // UMIP: an application asks, and is told what it would be told natively.
+      return instruction != null && exit.frame.cpl === 3 && PREVENTED.has(instruction.name) ? callout(exit, transaction) : handleTrap(exit);
+    }
     default: return handleTrap(exit);
   }
 }

@@ -51,16 +51,16 @@ async function popFlags(exit: DeprivilegedExit, { operandSize }: InstructionAssi
 }
 
 /** Limit and base, six bytes (SDM Vol. 2B, SGDT). */
-async function storeTable({ memory }: DeprivilegedExit, { linear }: InstructionAssist, { base, limit }: { base: number; limit: number }): Promise<void> {
+async function storeTable({ memory, frame }: DeprivilegedExit, { linear }: InstructionAssist, { base, limit }: { base: number; limit: number }): Promise<void> {
   const bytes = new Uint8Array(6);
   const view = new DataView(bytes.buffer);
   view.setUint16(0, limit, true);
   view.setUint32(2, base, true);
-  await memory.write(linear!, bytes, false);
+  await memory.write(linear!, bytes, frame.cpl === 3);
 }
 
 /** To memory 16 bits, to a 32-bit register all of it, to a 16-bit register its lower half. */
 async function storeWord({ memory, frame }: DeprivilegedExit, { linear, b, operandSize }: InstructionAssist, value: number): Promise<void> {
-  if (linear !== null) await memory.write(linear, Uint8Array.of(value, value >>> 8), false);
+  if (linear !== null) await memory.write(linear, Uint8Array.of(value, value >>> 8), frame.cpl === 3);
   else frame.general[b] = operandSize === 4 ? value : ((frame.general[b]! & 0xffff_0000) | (value & 0xffff)) >>> 0;
 }

@@ -16,6 +16,9 @@ const MSR_TSC = 0x10, MSR_EFER = 0xc000_0080, EFER_NXE = 0x800n;
 const CR0_TS = 8;
 const CR4_TSD = 4;
 const TSS_IO_MAP_BASE = 102;
+/** Access rights: the segment is unusable; S, code, expand-down. */
+const UNUSABLE = 0x1_0000, EXPAND_DOWN_BITS = 0x1c, EXPAND_DOWN = 0x14;
+const MEMORY_OPERAND = / (?:.*,)?[EM][a-z]?(?:,|$)/;
 const SEGMENTS: readonly SegmentName[] = ['es', 'cs', 'ss', 'ds', 'fs', 'gs'];
 
 /** What became of the instruction: done (EIP goes behind it), jumped (it has set EIP itself), iterations of a REP done, or not one that ring -1 emulates. */
@@ -232,5 +235,12 @@ export const EMULATED_INSTRUCTIONS: readonly string[] = Object.keys(EMULATORS);
 /** Carry out the instruction that raised #GP, #NP or #SS. @throws GuestException: the fault that ring 0 meets */
 export async function emulate(exit: DeprivilegedExit, instruction: InstructionAssist): Promise<Emulation> {
   const emulator = EMULATORS[instruction.name];
-  return emulator === undefined ? 'refused' : emulator(exit, instruction);
+  return emulator === undefined || !reachesOperand(exit, instruction) ? 'refused' : emulator(exit, instruction);
+}
+
+/** Whether the fault can be anything but that of the memory operand's own segment, unusable or too short: then it stays the guest's as it is. */
+function reachesOperand({ frame }: DeprivilegedExit, { name, linear, segment }: InstructionAssist): boolean {
+  if (linear === null || !MEMORY_OPERAND.test(name)) return true;
+  const { rights, base, limit } = frame.segment(SEGMENTS[segment] ?? 'ds');
+  return (rights & UNUSABLE) === 0 && ((rights & EXPAND_DOWN_BITS) === EXPAND_DOWN || ((linear - base) >>> 0) <= limit);
 }
