@@ -6,4 +6,5 @@ export * from './translate.js';
 export * from './translation-cache.js';
 export * from './treatment.js';
 export * from './unit.js';
+export * from './unit-listing.js';
 export * from './verify.js';
