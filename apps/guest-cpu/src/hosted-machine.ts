@@ -35,7 +35,7 @@ export class HostedMachine {
     this.machine = new VirtualMachine({ spec, epoch, monitorBytes, stateGroups: new Map(stateGroups), deadline: Infinity }, {
       exits: native ? null : new ExitSender(client, this.tracer, position),
       bus: new BusSender(client, this.tracer, position),
-      wallClock, hooks, sleep, yield: yieldToEventLoop,
+      wallClock, hooks, sleep, resends: () => client.mux.counts.resends, yield: yieldToEventLoop,
     });
   }
 

@@ -6,7 +6,7 @@ import { OtlpSink } from './testing/otlp-sink.js';
 
 const record = (operation: OperationRecord['operation']): OperationRecord => ({
   operation, complete: true, repetitions: 3, retired: 100, executed: 100, virtualNs: 0, exits: {}, hypercalls: 0, messages: {},
-  wall: { guestNs: 0, busNs: 0, handlersNs: 0, totalNs: 0, lapsNs: [] }, traceId: null, stateHash: null,
+  wall: { guestNs: 0, busNs: 0, handlersNs: 0, totalNs: 0, resends: 0, lapsNs: [] }, traceId: null, stateHash: null,
 });
 const telemetryOf = (endpoint?: string, warnings: string[] = []): Telemetry =>
   new Telemetry({ service: 'guest-cpu', instance: 'guest-cpu-1', endpoint, resourceAttributes: 'k8s.pod.name=p%201', warn: (message) => warnings.push(message) });

@@ -19,7 +19,7 @@ const assisted: Setting = { path: 'hardware-assisted', mmu: 'nested', guestKerne
 function record(operation: OperationName, repetitions: number, more: Partial<OperationRecord> = {}): OperationRecord {
   return {
     operation, complete: true, repetitions, retired: 4 * repetitions, executed: 4 * repetitions, virtualNs: 0, exits: {}, hypercalls: 0, messages: {},
-    wall: { guestNs: 10, busNs: 20, handlersNs: 5, totalNs: 40, lapsNs: Array.from({ length: repetitions }, (_, lap) => 100 - lap) }, traceId: null, stateHash: null, ...more,
+    wall: { guestNs: 10, busNs: 20, handlersNs: 5, totalNs: 40, resends: 0, lapsNs: Array.from({ length: repetitions }, (_, lap) => 100 - lap) }, traceId: null, stateHash: null, ...more,
   };
 }
 

@@ -26,7 +26,7 @@ export interface OperationResult {
   /** The total of the path less that of native for the same operation; null on native, or where native was not run. */
   addsOverNative: { retired: number; executed: number; exits: number; messages: number } | null;
   /** Measured on this system: differs from run to run. */
-  wall: { p50Ns: number; p99Ns: number; guestNs: number; busNs: number; handlersNs: number; totalNs: number; addsOverNativeP50Ns: number | null };
+  wall: { p50Ns: number; p99Ns: number; guestNs: number; busNs: number; handlersNs: number; totalNs: number; /** Requests that guest-cpu sent again. */ resends: number; addsOverNativeP50Ns: number | null };
   traceId: string | null;
 }
 
@@ -39,7 +39,7 @@ export function resultOf({ path, mmu, guestKernelRing }: Setting, record: Operat
   return {
     operation: record.operation, path, mmu, guestKernelRing, status: misled === null ? 'ok' : 'misled', reason: misled === null ? null : misledSentence(misled), repetitions: record.repetitions,
     retired: record.retired, executed: record.executed, exits: sorted(record.exits), hypercalls: record.hypercalls, messages: sorted(record.messages), addsOverNative: null,
-    wall: { p50Ns: percentile(laps, 0.5), p99Ns: percentile(laps, 0.99), guestNs: wall.guestNs, busNs: wall.busNs, handlersNs: wall.handlersNs, totalNs: wall.totalNs, addsOverNativeP50Ns: null },
+    wall: { p50Ns: percentile(laps, 0.5), p99Ns: percentile(laps, 0.99), guestNs: wall.guestNs, busNs: wall.busNs, handlersNs: wall.handlersNs, totalNs: wall.totalNs, resends: wall.resends, addsOverNativeP50Ns: null },
     traceId: record.traceId,
   };
 }
@@ -53,7 +53,7 @@ export function misledSentence({ mnemonic, bytes, eip, ring, saw, shouldHaveSeen
 export function unsupported({ path, mmu, guestKernelRing }: Setting, operation: OperationName, reason: string): OperationResult {
   return {
     operation, path, mmu, guestKernelRing, status: 'unsupported', reason, repetitions: 0, retired: 0, executed: 0, exits: {}, hypercalls: 0, messages: {}, addsOverNative: null,
-    wall: { p50Ns: 0, p99Ns: 0, guestNs: 0, busNs: 0, handlersNs: 0, totalNs: 0, addsOverNativeP50Ns: null }, traceId: null,
+    wall: { p50Ns: 0, p99Ns: 0, guestNs: 0, busNs: 0, handlersNs: 0, totalNs: 0, resends: 0, addsOverNativeP50Ns: null }, traceId: null,
   };
 }
 

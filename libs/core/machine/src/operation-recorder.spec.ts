@@ -2,7 +2,7 @@ import { MARK_TAG, MarkKind, OPERATIONS, parseMark } from './mark.js';
 import { OperationRecorder } from './operation-recorder.js';
 import { MAX_RECORDS } from './statistics.js';
 
-const at = (retired: number, wallNs = retired * 10) => ({ retired, executed: retired + 1, virtualNs: retired, wallNs });
+const at = (retired: number, wallNs = retired * 10) => ({ retired, executed: retired + 1, virtualNs: retired, wallNs, resends: 0 });
 
 describe('parseMark', () => {
   it('takes only displacements that carry the tag', () => {

@@ -4,7 +4,7 @@ import { primitivesBetween } from './modelled/machine-meter.js';
 import { increment, MAX_LAPS, MAX_RECORDS, operationName, type OperationRecord } from './statistics.js';
 
 /** The processor's clocks at one moment. */
-export interface Moment { retired: number; executed: number; virtualNs: number; wallNs: number; primitives?: PrimitiveCounts }
+export interface Moment { retired: number; executed: number; virtualNs: number; wallNs: number; /** Requests sent again so far. */ resends: number; primitives?: PrimitiveCounts }
 
 /**
  * Turns marks into operation records. At most one operation is open at a time: a Begin while another is open leaves the other
@@ -31,7 +31,7 @@ export class OperationRecorder {
     }
     const record: OperationRecord = {
       operation: name, complete: false, repetitions: 0, retired: 0, executed: 0, virtualNs: 0, exits: {}, hypercalls: 0, messages: {},
-      wall: { guestNs: 0, busNs: 0, handlersNs: 0, totalNs: 0, lapsNs: [] }, traceId: null, stateHash: null,
+      wall: { guestNs: 0, busNs: 0, handlersNs: 0, totalNs: 0, resends: 0, lapsNs: [] }, traceId: null, stateHash: null,
     };
     this.records.push(record);
     this.open = record;
@@ -91,5 +91,6 @@ export class OperationRecorder {
     record.virtualNs = moment.virtualNs - since.virtualNs;
     if (moment.primitives !== undefined) record.primitives = primitivesBetween(since.primitives ?? {}, moment.primitives);
     record.wall.totalNs = moment.wallNs - since.wallNs;
+    record.wall.resends = moment.resends - since.resends;
   }
 }

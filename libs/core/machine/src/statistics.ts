@@ -53,6 +53,7 @@ export interface OperationRecord {
     /** On the wire: round trips less what handlers report. */ busNs: number;
     /** In handlers of other services. */ handlersNs: number;
     totalNs: number;
+    /** Requests that this process sent again because no answer came in time: the network's doing, never counted as messages. */ resends: number;
     /** Each repetition, in order (the first 10,000). */ lapsNs: number[];
   };
   traceId: string | null;

@@ -41,6 +41,8 @@ export interface MachinePorts {
   translator?: TranslatorPort;
   /** Monotonic wall clock in ns: for the books, and for the `real` clock. */
   wallClock: () => number;
+  /** How many requests had to be sent again so far: for the books. */
+  resends?: () => number;
   /** Let others have the thread between two slices. */
   yield?: () => Promise<void>;
   /** `real` clock only: sleep up to `ns`, or until `wake` is called. */
@@ -439,7 +441,7 @@ export class VirtualMachine {
   private moment(): Moment {
     const { processor } = this;
     return {
-      retired: processor.retired, executed: processor.executed, virtualNs: this.now, wallNs: this.ports.wallClock(),
+      retired: processor.retired, executed: processor.executed, virtualNs: this.now, wallNs: this.ports.wallClock(), resends: this.ports.resends?.() ?? 0,
       primitives: this.meter.total(processor.executed, eventCounts(processor.cpu)),
     };
   }
