@@ -49,10 +49,10 @@ export async function compare(client: ControlClient, request: CompareRequest): P
     });
     runs.push(run);
     const name = settingName(run.setting, request.choices.map((other) => vmSpec({ ...choicesOf(other), id: 'probe' })));
-    for (const { traceId, operation } of run.results) {
-      if (traceId === null) continue;
-      const trace = { traceId, label: `${operation} on ${name}`, spans: await client.spans(traceId) };
-      if (trace.spans.length === 0) continue;
+    // How many services answer for a trace is not known beforehand, so each question waits a while: all at once.
+    const found = await Promise.all(run.results.map(async ({ traceId, operation }): Promise<Trace[]> =>
+      traceId === null ? [] : [{ traceId, label: `${operation} on ${name}`, spans: await client.spans(traceId) }]));
+    for (const trace of found.flat().filter(({ spans }) => spans.length > 0)) {
       traces.push(trace);
       await request.store?.save(trace);
     }
