@@ -4,6 +4,7 @@ import { NO_CONTROLS, type ExecutionControls } from './execution-controls.js';
 import { ExitReason } from './exit-reason.js';
 import type { PortAccess } from './io-instructions.js';
 import type { MisledInstruction } from './sensitive.js';
+import type { StaleTranslationWatch } from './stale-translation.js';
 import { TLB_ENTRIES } from './tlb.js';
 import type { TranslatedCode } from './translated-code.js';
 import type { BusAccess, ProcessorEvent, ProcessorExit } from './step.js';
@@ -52,6 +53,8 @@ export class Cpu {
   readonly tlbGlobal = new Uint8Array(2 * TLB_ENTRIES);
   /** 1 once a page larger than 4 KiB was entered: INVLPG then flushes the whole TLB. */
   tlbLarge = false;
+  /** Whether uses of stale TLB entries are looked for, and what was found (stale-translation.ts). */
+  staleWatch: StaleTranslationWatch | null = null;
   /** Guest-physical address of the last translation that led outside RAM. */
   busPhysical = 0;
   /** Whether it was EPT that led nowhere: the access leaves with an EPT violation, else with a bus cycle. */
@@ -63,6 +66,8 @@ export class Cpu {
   misledCount = 0;
   /** Accesses outside RAM by page walks and instruction fetches, which read all ones. */
   strayReads = 0;
+  /** What the TSC counts where it is not virtual time: a modelled clock's cycles. */
+  timeStampSource: ((cpu: Cpu) => number) | null = null;
   /** Frames whose place differs from the default (identity over RAM, all else bus): byte offset in `memory`, or -1 for none. */
   readonly frames = new Map<number, number>();
   /** Answers to the bus accesses of the instruction being executed, by ordinal (memory.ts). */

@@ -48,6 +48,8 @@ export function findSlot(cpu: Cpu, eip: number): number {
     if (slot === CROSSES) page[offset] = CROSSES;
   }
   if (slot === CROSSES) return straddle(cpu, linear, host, 4096 - offset, limit - (eip >>> 0) + 1, offset);
+  // A transfer that is remembered spares its translation.
+  if (cpu.staleWatch !== null) return slot;
   const { jumps } = cpu.code;
   const entry = (cpu.user !== 0 ? USER_JUMPS : 0) + ((eip ^ (eip >>> 10)) & JUMP_MASK) * 2;
   jumps[entry] = eip;

@@ -6,9 +6,10 @@ import { ExitReason } from './exit-reason.js';
 import { isControlTransfer, leave, PF, raise } from './fault.js';
 import { guestFrame, walkGuest } from './guest-walk.js';
 import { SHADOW_TRACED } from './shadow-entry.js';
-import { CR0, CR2, CR3, CR4, EFER, PDPTE } from './state.js';
+import { CR0, CR2, CR3, CR4, EFER, FAULT_HAS_ERROR, FAULT_VECTOR, PDPTE } from './state.js';
+import type { StaleTranslationWatch } from './stale-translation.js';
 import { EventType } from './step.js';
-import { TLB_CODE, TLB_END, TLB_ENTRIES, TLB_INVALID, TLB_SUPERVISOR, TLB_USER } from './tlb.js';
+import { TLB_CODE, TLB_END, TLB_ENTRIES, TLB_INVALID, TLB_SUPERVISOR, TLB_USER, TLB_WATCHED } from './tlb.js';
 
 /**
  * Paging (SDM Vol. 3A chapter 4): the two-level and the PAE walk, the EPT walk under them (Vol. 3C 29.3), and the TLB that
@@ -75,6 +76,8 @@ let foundDirty = false;
 let foundExecutable = false;
 let foundGlobal = false;
 let foundLarge = false;
+/** A walk that sets no bit: it found an accessed or dirty bit to be set. */
+let foundUnmarked = false;
 // What EPT allowed for the last translation.
 let eptWritable = true;
 let eptExecutable = true;
@@ -82,6 +85,11 @@ let eptExecutable = true;
 let peeking = false;
 
 function walk(cpu: Cpu, linear: number, access: Access, user: boolean, entry: number): number {
+  if (cpu.staleWatch !== null && (cpu.i32[entry + access]! & ~TLB_CODE) === ((linear & 0xfffff000) | TLB_WATCHED)) {
+    const held = (linear + cpu.i32[entry + 3]!) | 0;
+    if (cpu.staleWatch.first === null) judgeHeld(cpu, cpu.staleWatch, linear, access, user, held);
+    return held;
+  }
   if (cpu.controls.shadowRoot !== null) return walkShadow(cpu, cpu.controls.shadowRoot, linear, access, user, entry);
   if ((cpu.i32[CR0]! & CR0_PG) === 0) {
     foundFrame = linear >>> 12;
@@ -121,8 +129,8 @@ function walk(cpu: Cpu, linear: number, access: Access, user: boolean, entry: nu
 /** Keep a translation: the page of `linear` lies at byte offset `host`. */
 function enterTlb(cpu: Cpu, entry: number, linear: number, host: number, writable: boolean, executable: boolean, global: boolean): void {
   const { i32 } = cpu;
-  const page = linear & 0xfffff000;
-  if (cpu.debugging && isWatched(cpu, page)) return;
+  if (cpu.debugging && isWatched(cpu, linear & 0xfffff000)) return;
+  const page = cpu.staleWatch === null ? linear & 0xfffff000 : (linear & 0xfffff000) | TLB_WATCHED;
   const holdsCode = cpu.code.pageFlags[host >>> 12] !== 0;
   if (i32[entry]! === TLB_INVALID && i32[entry + 1]! === TLB_INVALID && i32[entry + 2]! === TLB_INVALID) {
     if (cpu.tlbLogged < cpu.tlbLog.length) cpu.tlbLog[cpu.tlbLogged] = entry;
@@ -131,7 +139,7 @@ function enterTlb(cpu: Cpu, entry: number, linear: number, host: number, writabl
   i32[entry] = page;
   i32[entry + 1] = writable ? (holdsCode ? page | TLB_CODE : page) : TLB_INVALID;
   i32[entry + 2] = executable ? page : TLB_INVALID;
-  i32[entry + 3] = (host - page) | 0;
+  i32[entry + 3] = (host - (linear & 0xfffff000)) | 0;
   cpu.tlbGlobal[(entry - TLB_SUPERVISOR) >>> 2] = global ? 1 : 0;
 }
 
@@ -220,6 +228,7 @@ function walkTwoLevel(cpu: Cpu, linear: number, access: Access, user: boolean, c
     check(cpu, linear, access, user, directory, 0);
     foundGlobal = (directory & GLOBAL) !== 0 && (cpu.i32[CR4]! & CR4_PGE) !== 0;
     if (commit) mark(cpu, directoryAddress, directory, access, true, linear);
+    else foundUnmarked = isUnmarked(directory, directory, access);
     return;
   }
   const tableAddress = ((directory & 0xfffff000) >>> 0) + ((linear >>> 10) & 0xffc);
@@ -233,7 +242,7 @@ function walkTwoLevel(cpu: Cpu, linear: number, access: Access, user: boolean, c
   if (commit) {
     mark(cpu, directoryAddress, directory, access, false, linear);
     mark(cpu, tableAddress, table, access, true, linear);
-  }
+  } else foundUnmarked = isUnmarked(directory, table, access);
 }
 
 /** PAE paging, 4 KiB and 2 MiB pages; the four page-directory-pointer entries are in registers. SDM Vol. 3A 4.4. */
@@ -255,6 +264,7 @@ function walkPae(cpu: Cpu, linear: number, access: Access, user: boolean, commit
     check(cpu, linear, access, user, directory, directoryHigh);
     foundGlobal = (directory & GLOBAL) !== 0 && (cpu.i32[CR4]! & CR4_PGE) !== 0;
     if (commit) mark(cpu, directoryAddress, directory, access, true, linear);
+    else foundUnmarked = isUnmarked(directory, directory, access);
     return;
   }
   const tableAddress = entryFrame(directory, directoryHigh) * 4096 + ((linear >>> 9) & 0xff8);
@@ -270,7 +280,7 @@ function walkPae(cpu: Cpu, linear: number, access: Access, user: boolean, commit
   if (commit) {
     mark(cpu, directoryAddress, directory, access, false, linear);
     mark(cpu, tableAddress, table, access, true, linear);
-  }
+  } else foundUnmarked = isUnmarked(directory, table, access);
 }
 
 /** Frame number of a PAE entry: bits 12–35. */
@@ -287,6 +297,8 @@ function check(cpu: Cpu, linear: number, access: Access, user: boolean, rights: 
   if (access === WRITE && !foundWritable && (user || (cpu.i32[CR0]! & CR0_WP) !== 0)) pageFault(cpu, linear, access, user, ERROR_PROTECTION);
   if (access === EXECUTE && !foundExecutable) pageFault(cpu, linear, access, user, ERROR_PROTECTION);
 }
+
+const isUnmarked = (directory: number, last: number, access: Access): boolean => (directory & last & ACCESSED) === 0 || (access === WRITE && (last & DIRTY) === 0);
 
 /** Set the accessed bit, and on a write the dirty bit of the entry that maps the page (SDM Vol. 3A 4.8). */
 function mark(cpu: Cpu, address: number, entry: number, access: Access, maps: boolean, linear: number): void {
@@ -376,6 +388,31 @@ function leaveEpt(cpu: Cpu, physical: number, linear: number, reason: typeof Exi
 /** Read one of a guest's page-directory-pointer entries (MOV CR3 under PAE): the two words, through EPT. */
 export function readPhysicalWord(cpu: Cpu, physical: number): number {
   return readEntry(cpu, physical, 0);
+}
+
+/** The TLB holds `held` (a byte offset in memory) for an access: say so if a walk of the tables as they stand would do otherwise. Changes nothing else. */
+function judgeHeld(cpu: Cpu, watch: StaleTranslationWatch, linear: number, access: Access, user: boolean, held: number): void {
+  const { i32, strayReads } = cpu;
+  if (cpu.controls.eptRoot !== null || cpu.controls.shadowRoot !== null) return;
+  const cr2 = i32[CR2]!;
+  const fault = i32.slice(FAULT_VECTOR, FAULT_HAS_ERROR + 1);
+  let frame = linear >>> 12;
+  foundUnmarked = false;
+  try {
+    if ((i32[CR0]! & CR0_PG) !== 0) {
+      if ((i32[CR4]! & CR4_PAE) !== 0) walkPae(cpu, linear, access, user, false);
+      else walkTwoLevel(cpu, linear, access, user, false);
+      frame = foundFrame;
+    }
+  } catch (thrown) {
+    if (!isControlTransfer(thrown)) throw thrown;
+    i32[CR2] = cr2;
+    i32.set(fault, FAULT_VECTOR);
+    frame = -1;
+  }
+  cpu.strayReads = strayReads;
+  const difference = frame < 0 ? 'fault' : frameOffset(cpu, frame) !== held - (linear & 0xfff) ? 'frame' : foundUnmarked ? 'marks' : null;
+  if (difference !== null) watch.first = { linear: linear >>> 0, access, user, difference, retired: watch.retired };
 }
 
 /**

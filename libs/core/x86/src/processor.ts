@@ -21,6 +21,7 @@ import {
   FAULT_VECTOR, FS, GDTR_BASE, GS, IDTR_BASE, INTERRUPT_SHADOW, INTR_LINE, LDTR, LDTR_SPACE, PDPTE, REMAINING, REP_DONE, REP_UNFINISHED, RETIRED, RIGHTS_UNUSABLE, SEGMENTS, SEGMENT_BASE, SEGMENT_LIMIT, SEGMENT_RIGHTS,
   SEGMENT_SELECTOR, SEGMENT_WORDS, SHADOW_MOV_SS, SKIPPED, SS, TR, TRAP_DUE, TR_SPACE,
 } from './state.js';
+import type { StaleTranslation } from './stale-translation.js';
 import { EventType, StepResult, type ProcessorEvent, type ProcessorExit } from './step.js';
 import { FAULT } from './fault.js';
 import { MARK_INSIDE, observeGuest, type TranslatedCode } from './translated-code.js';
@@ -163,6 +164,7 @@ export class Processor {
         this.deliver(vector, type, errorCode, injected);
         continue;
       }
+      if (cpu.staleWatch !== null) cpu.staleWatch.retired = cpu.f64[RETIRED]! + cpu.sliceBudget - i32[REMAINING]!;
       if (i32[ACTIVITY] !== 0) return i32[ACTIVITY] === 1 ? StepResult.Halted : StepResult.Stopped;
       if (i32[TRAP_DUE] !== 0) {
         i32[DR6]! |= i32[TRAP_DUE]!;
@@ -190,7 +192,7 @@ export class Processor {
           continue;
         }
       }
-      const single = cpu.debugging || this.observer !== null || shadow !== 0 || replaying || (flags & (TF | RF)) !== 0;
+      const single = cpu.debugging || cpu.staleWatch !== null || this.observer !== null || shadow !== 0 || replaying || (flags & (TF | RF)) !== 0;
       const before = i32[REMAINING]!;
       // Under TF a REP traps after every iteration, and so it does at a data breakpoint (SDM Vol. 3B 17.3.1.2, 17.3.1.4).
       const heldBack = cpu.debugging || (flags & TF) !== 0 ? before - 1 : 0;
@@ -384,6 +386,17 @@ export class Processor {
     this.repUnderWay = this.observationDue = false;
   }
 
+  /** Look for the first use of a stale TLB entry from here on. Slow; the guest goes the same way. For `native` (stale-translation.ts). */
+  watchStaleTranslations(): void {
+    flushTlb(this.cpu, false);
+    this.cpu.staleWatch = { first: null, retired: this.retired };
+  }
+
+  /** The first use of a stale TLB entry since `watchStaleTranslations`; null for none. */
+  get staleTranslation(): StaleTranslation | null {
+    return this.cpu.staleWatch?.first ?? null;
+  }
+
   // ---- Answers to what a step left with ----------------------------------------------------------------------------------------
 
   /**
@@ -400,6 +413,7 @@ export class Processor {
     }
     const finishedAt = this.cpu.i32[EIP]!;
     const count = completePort(this.cpu, data);
+    if (this.cpu.debugging) this.cpu.i32[TRAP_DUE]! |= this.cpu.breakpointsMet;
     this.retire(count, this.cpu.i32[EIP] !== finishedAt);
   }
 
