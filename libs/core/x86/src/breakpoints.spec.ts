@@ -39,6 +39,24 @@ it('is met by the stack and by each iteration of a REP', () => {
   expect([met.eip, met.guest.register('ecx')]).toEqual([10, 6]);
 });
 
+it('is met by port accesses with CR4.DE, once the answer is in', () => {
+  const DE = 8, PORTS = 2 << 16, IN_E4 = [0xe4, 0xe4]; // in al,0xe4
+  const answered = (cr4: number, ...bytes: number[]): { eip: number; dr6: number } | null => {
+    const guest = new Guest().code(CODE, ...MOV_DR0(0xe4), ...MOV_DR7(ENABLE | PORTS), ...bytes);
+    guest.processor.setRegister('cr4', cr4);
+    let result = guest.run();
+    for (; result === StepResult.BusCycle; result = guest.run()) guest.processor.completeAccess(Uint8Array.of(0x55));
+    expect(result).toBe(StepResult.Halted);
+    if (guest.eip !== handler(DB) + 1) return null;
+    return { eip: guest.words(guest.register('esp'), 1)[0]! - CODE - SETUP, dr6: guest.processor.cpu.i32[DR6]! & 0xf };
+  };
+  expect(answered(DE, ...IN_E4, 0x90)).toEqual({ eip: 2, dr6: 1 });
+  expect(answered(DE, 0xe4, 0xe5, 0x90)).toBeNull();
+  expect(answered(0, ...IN_E4, 0x90)).toBeNull();
+  // A REP INSB to memory traps behind its first iteration.
+  expect(answered(DE, 0xbf, ...word(DATA), 0xb9, ...word(3), 0xba, ...word(0xe4), 0xf3, 0x6c)).toEqual({ eip: 15, dr6: 1 });
+});
+
 it('an instruction breakpoint faults before it, once if the handler sets RF', () => {
   const met = meets(CODE + SETUP + 1, ENABLE, 0x90, 0x43, 0x43)!;
   expect([met.eip, met.dr6, met.guest.register('ebx')]).toEqual([1, 1, 0]);

@@ -1,3 +1,4 @@
+import { noteAccess, notePortAccess } from './breakpoints.js';
 import { META_REP, META_REPNE } from './slot-layout.js';
 import type { Cpu } from './cpu.js';
 import { TYPE_CODE, TYPE_EXPAND_DOWN } from './descriptor.js';
@@ -82,7 +83,7 @@ function elements(cpu: Cpu, slot: number, size: Size, register: number, segment:
   if (!isRepeated(cpu, slot)) return 1;
   const narrow = (cpu.code.slots[slot + 4]! & 0x1000) !== 0;
   const left = narrow ? i32[ECX]! & 0xffff : i32[ECX]! >>> 0;
-  if (narrow || (i32[EFLAGS_SYSTEM]! & (DF | TF)) !== 0) return 1;
+  if (narrow || cpu.debugging || (i32[EFLAGS_SYSTEM]! & (DF | TF)) !== 0) return 1;
   const offset = i32[register]!;
   const inPage = (4096 - ((offset + i32[SEGMENTS + segment * SEGMENT_WORDS + SEGMENT_BASE]!) & 0xfff)) >> (size >> 1);
   const count = left < inPage ? left : inPage;
@@ -146,6 +147,7 @@ function copyLinear(cpu: Cpu, linear: number, data: Uint8Array, toMemory: boolea
     const inPage = 4096 - (from & 0xfff);
     const count = data.length - done < inPage ? data.length - done : inPage;
     const found = translate(cpu, from, toMemory ? WRITE : READ, user);
+    if (cpu.debugging) noteAccess(cpu, from, count, toMemory);
     // A write to a traced page has been announced by `ins`.
     const at = found < 0 && toMemory ? cpu.tracedHost : found;
     if (at >= 0 && toMemory) {
@@ -162,7 +164,8 @@ function copyLinear(cpu: Cpu, linear: number, data: Uint8Array, toMemory: boolea
  */
 export function completePort(cpu: Cpu, data: Uint8Array | null): number {
   const { i32, portAccess } = cpu;
-  const { size, write, count } = cpu.exit.access!;
+  const { address, size, write, count } = cpu.exit.access!;
+  if (cpu.debugging) notePortAccess(cpu, address, size);
   const read = new Uint8Array(write ? 0 : size * count).fill(0xff);
   if (!write && data !== null) read.set(data.subarray(0, read.length));
   if (!portAccess.string) {

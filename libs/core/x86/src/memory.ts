@@ -1,3 +1,4 @@
+import { checkAlignment, checksAlignment } from './alignment.js';
 import { noteAccess } from './breakpoints.js';
 import { codeWritten } from './code-cache.js';
 import type { Cpu } from './cpu.js';
@@ -27,8 +28,12 @@ export function readLinear32(cpu: Cpu, linear: number, user: boolean): number {
 }
 
 export function readLinear16(cpu: Cpu, linear: number, user: boolean): number {
-  if ((linear & 0xfff) === 0xfff) return readLinear8(cpu, linear, user) | (readLinear8(cpu, (linear + 1) | 0, user) << 8);
+  if ((linear & 0xfff) === 0xfff) {
+    if (user) checkAcrossPages(cpu, linear, 2);
+    return readLinear8(cpu, linear, user) | (readLinear8(cpu, (linear + 1) | 0, user) << 8);
+  }
   const at = translate(cpu, linear, READ, user);
+  if ((linear & 1) !== 0) checkAlignment(cpu, linear, 2, user);
   if (cpu.debugging) noteAccess(cpu, linear, 2, false);
   if (at < 0) return busRead(cpu, 2);
   return cpu.u8[at]! | (cpu.u8[at + 1]! << 8);
@@ -50,12 +55,14 @@ export function writeLinear32(cpu: Cpu, linear: number, value: number, user: boo
 export function writeLinear16(cpu: Cpu, linear: number, value: number, user: boolean): void {
   if ((linear & 0xfff) === 0xfff) {
     probeWrite(cpu, linear, 2, user);
+    checkAlignment(cpu, linear, 2, user);
     if (cpu.controls.shadowRoot !== null && writeTogether(cpu, linear, bytesOf(2, value, 0), user)) return;
     writeLinear8(cpu, linear, value, user);
     writeLinear8(cpu, (linear + 1) | 0, value >> 8, user);
     return;
   }
   const at = translate(cpu, linear, WRITE, user);
+  if ((linear & 1) !== 0) checkAlignment(cpu, linear, 2, user);
   if (cpu.debugging) noteAccess(cpu, linear, 2, true);
   if (at < 0) {
     busWrite(cpu, 2, value);
@@ -80,10 +87,12 @@ export function writeLinear8(cpu: Cpu, linear: number, value: number, user: bool
 /** The ways of `readLinear32` that its inline form does not take: TLB miss, unaligned, across a page, not RAM. */
 export function readSlow32(cpu: Cpu, linear: number, user: boolean): number {
   if ((linear & 0xfff) > 0xffc) {
+    if (user) checkAcrossPages(cpu, linear, 4);
     return readLinear8(cpu, linear, user) | (readLinear8(cpu, (linear + 1) | 0, user) << 8)
       | (readLinear8(cpu, (linear + 2) | 0, user) << 16) | (readLinear8(cpu, (linear + 3) | 0, user) << 24);
   }
   const at = translate(cpu, linear, READ, user);
+  checkAlignment(cpu, linear, 4, user);
   if (cpu.debugging) noteAccess(cpu, linear, 4, false);
   if (at < 0) return busRead(cpu, 4);
   if ((at & 3) === 0) return cpu.i32[at >> 2]!;
@@ -94,11 +103,13 @@ export function readSlow32(cpu: Cpu, linear: number, user: boolean): number {
 export function writeSlow32(cpu: Cpu, linear: number, value: number, user: boolean): void {
   if ((linear & 0xfff) > 0xffc) {
     probeWrite(cpu, linear, 4, user);
+    checkAlignment(cpu, linear, 4, user);
     if (cpu.controls.shadowRoot !== null && writeTogether(cpu, linear, bytesOf(4, value, 0), user)) return;
     for (let n = 0; n < 4; n++) writeLinear8(cpu, (linear + n) | 0, value >> (8 * n), user);
     return;
   }
   const at = translate(cpu, linear, WRITE, user);
+  checkAlignment(cpu, linear, 4, user);
   if (cpu.debugging) noteAccess(cpu, linear, 4, true);
   if (at < 0) {
     busWrite(cpu, 4, value);
@@ -113,6 +124,14 @@ export function writeSlow32(cpu: Cpu, linear: number, value: number, user: boole
     u8[at + 3] = value >> 24;
   }
   if (cpu.code.pageFlags[at >>> 12] !== 0) codeWritten(cpu, at, 4);
+}
+
+/** An access of an application that lies in two pages is misaligned: when that matters, both pages are walked before it faults. */
+function checkAcrossPages(cpu: Cpu, linear: number, bytes: 2 | 4): void {
+  if (!checksAlignment(cpu)) return;
+  translate(cpu, linear, READ, true);
+  translate(cpu, (linear + bytes - 1) & 0xfffff000, READ, true);
+  checkAlignment(cpu, linear, bytes, true);
 }
 
 /** Two words behind each other, of one instruction that has read them (CMPXCHG8B) and probed both. */

@@ -1,3 +1,4 @@
+import { checksAlignment } from './alignment.js';
 import * as arithmetic from './arithmetic.js';
 import type { Cpu } from './cpu.js';
 import { DF, ZF, getEflags } from './flags.js';
@@ -92,6 +93,7 @@ function place(cpu: Cpu, segment: number, offset: number, size: Size, count: num
     }
   }
   const at = translate(cpu, linear, toWrite ? WRITE : READ, cpu.user !== 0);
+  if ((linear & (size - 1)) !== 0 && checksAlignment(cpu)) return -1;
   return at >= 0 && (!toWrite || cpu.code.pageFlags[at >>> 12] === 0) ? at : -1;
 }
 

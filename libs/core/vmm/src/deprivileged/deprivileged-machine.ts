@@ -16,8 +16,8 @@ export const FIRST_MONITOR_ENTRY = 0xffe0 >> 3;
 const SELECTORS: MonitorSelectors = { tss: 0xffe0, ldt: 0xffe8, reserved: new Map([[RING_0_CODE, flatDescriptor(0, 0xb)]]) };
 const INTERRUPT_GATE = 14;
 const VECTORS = 256;
-/** The monitor's CR0 and CR4: PE ET NE WP PG, and PAE, the format of the shadow. MP, EM and TS, and TSD and DE, are the guest's. */
-const MONITOR_CR0 = 0x8001_0031, GUEST_CR0 = 0xe;
+/** The monitor's CR0 and CR4: PE ET NE WP PG, and PAE, the format of the shadow. MP, EM, TS and AM, and TSD and DE, are the guest's. */
+const MONITOR_CR0 = 0x8001_0031, GUEST_CR0 = 0x4_000e;
 const MONITOR_CR4 = 0x20, GUEST_CR4 = 0xc;
 /** IF is always 1 in the real EFLAGS: interrupts are the monitor's. */
 const REAL_EFLAGS = 0x202;
