@@ -2,6 +2,7 @@ import { I686_FEATURES } from './cpuid.js';
 import { ExitReason } from './exit-reason.js';
 import { DB, GP, NP, UD } from './fault.js';
 import { DescriptorTableAccess, UnsupportedMode, interceptDescriptorTable, interceptPause } from './intercepts.js';
+import { readLinear32 } from './memory.js';
 import {
   CR0_CD, CR0_NW, CR0_PG, CR0_TS, CR0_WP, CR4_DE, CR4_PAE, CR4_PGE, CR4_TSD, blockInterrupts, cli, clts, hlt, invd, invlpg, lgdt, lidt, lldt, lmsw, ltr, popFlags, pushedFlags, rdpmc, rdtsc,
   readControlRegister, readDebugRegister, requireLevel0, sldt, smsw, sti, str, vmcall, wbinvd, writeControlRegister, writeDebugRegister,
@@ -283,6 +284,14 @@ describe('flags', () => {
 });
 
 describe('the rest', () => {
+  it('an EPT violation while the PDPTEs are loaded has no linear address; one of a table read has', () => {
+    const PAE = 0x20, PG = 0x8000_0000;
+    const machine = new SystemMachine({ nonRoot: true, eptRoot: 0 });
+    machine.cpu.i32[CR4] = PAE;
+    expect(machine.exit(() => writeControlRegister(machine.cpu, 0, 0x11 | PG))).toMatchObject({ reason: ExitReason.EptViolation, qualification: 1 });
+    expect(machine.exit(() => readLinear32(machine.cpu, 0x1234, false))).toMatchObject({ reason: ExitReason.EptViolation, qualification: 0x181 });
+  });
+
   it('HLT halts or exits', () => {
     const { cpu } = new SystemMachine();
     hlt(cpu);

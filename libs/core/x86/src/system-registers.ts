@@ -1,7 +1,7 @@
 import type { Cpu } from './cpu.js';
 import { Descriptor, LDT, SELECTOR_TI, TSS16_AVAILABLE, TSS32_AVAILABLE, errorCodeOf, isNull, readDescriptor } from './descriptor.js';
 import { CONTROL_REGISTER_WRITES, SERIALIZING, TIME_STAMPS } from './event-counters.js';
-import { DB, GP, NP, UD, raise } from './fault.js';
+import { DB, EXIT, GP, NP, UD, raise } from './fault.js';
 import { AC, ARITHMETIC_FLAGS, DF as DIRECTION, ID, IF, IOPL, NT, RF, TF, VM, getEflags, setEflags } from './flags.js';
 import {
   DrAccess, SystemSegmentAccess, UnsupportedMode, guestCr0, guestCr4, interceptClts, interceptCrRead, interceptCrWrite, interceptDr, interceptHlt, interceptInvd,
@@ -122,6 +122,8 @@ const paePaging = (cr0: number, cr4: number): boolean => (cr0 & CR0_PG) !== 0 &&
 
 /** Bits 1–2 and 5–8 of a present page-directory-pointer entry are reserved (SDM Vol. 3A Table 4-8). */
 const PDPTE_RESERVED = 0x1e6;
+/** EPT-violation qualification, bits 8:7. */
+const LINEAR_ADDRESS_VALID = 0x180;
 
 /**
  * Load the four page-directory-pointer entries (SDM Vol. 3A 4.4.1): with PAE paging they are registers, loaded by MOV CR3 and by
@@ -130,7 +132,13 @@ const PDPTE_RESERVED = 0x1e6;
 function loadPointers(cpu: Cpu, cr3: number): void {
   const table = (cr3 & ~0x1f) >>> 0;
   const reservedHigh = -1 << (cpu.features.physicalAddressBits - 32);
-  for (let n = 0; n < 8; n++) pointers[n] = readPhysicalWord(cpu, table + 4 * n);
+  try {
+    for (let n = 0; n < 8; n++) pointers[n] = readPhysicalWord(cpu, table + 4 * n);
+  } catch (thrown) {
+    // The one EPT violation that has no linear address (SDM Vol. 3C Table 27-7, bit 7).
+    if (thrown === EXIT) cpu.exit.qualification &= ~LINEAR_ADDRESS_VALID;
+    throw thrown;
+  }
   for (let n = 0; n < 8; n += 2) {
     if ((pointers[n]! & 1) !== 0 && ((pointers[n]! & PDPTE_RESERVED) | (pointers[n + 1]! & reservedHigh)) !== 0) raise(cpu, GP, 0);
   }
