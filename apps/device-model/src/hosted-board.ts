@@ -6,7 +6,7 @@ import { decodeBusRequest, encodeBusReply } from '@ringside/protocol';
 import { Attribute, SpanKind, type OpenSpan, type Telemetry } from '@ringside/telemetry';
 import { ConsoleStream } from './console-stream.js';
 
-/** A fixed date for the virtual clock, so that two runs read the same: 2026-01-01T00:00:00Z. */
+/** A fixed date unless the clock is real, so that two runs read the same: 2026-01-01T00:00:00Z. */
 const POWER_ON_SECONDS = 1_767_225_600;
 /** Printed paper is kept until the board goes; a guest that prints without end loses its oldest pages. */
 const DOCUMENT_BYTES = 16 * 1_048_576;
@@ -29,7 +29,7 @@ export class HostedBoard {
     this.console = new ConsoleStream((offset, bytes) => ports.output(offset, bytes));
     this.board = createBoard({
       composition: spec.path === 'native' ? 'native' : 'virtualized', disk, script: spec.script, memoryBytes: spec.memoryMiB * 1_048_576,
-      epochSeconds: spec.clock === 'virtual' ? POWER_ON_SECONDS : Math.floor(Date.now() / 1_000),
+      epochSeconds: spec.clock === 'real' ? Math.floor(Date.now() / 1_000) : POWER_ON_SECONDS,
       console: { write: (_offset, bytes) => this.console.write(bytes) },
       documents: { document: (document) => this.keep(document) },
     });

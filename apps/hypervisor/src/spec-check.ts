@@ -1,4 +1,4 @@
-import { PATHS, type Mmu, type Path, type VmSpec } from '@ringside/machine';
+import { CLOCKS, generationRefusal, modelledTable, parseClockName, PATHS, type Mmu, type Path, type VmSpec } from '@ringside/machine';
 import { ControlFailure } from '@ringside/nats-transport';
 import { isVmId } from '@ringside/protocol';
 
@@ -7,6 +7,7 @@ const BUILT: Partial<Record<Path, { mmus: readonly Mmu[]; rings: readonly number
   native: { mmus: ['none'], rings: [0] },
   'trap-and-emulate': { mmus: ['shadow'], rings: [1] },
   paravirt: { mmus: ['direct'], rings: [1, 3] },
+  'binary-translation': { mmus: ['shadow'], rings: [1] },
   'hardware-assisted': { mmus: ['nested', 'shadow'], rings: [0] },
 };
 const MEMORY_MIB = { least: 1, most: 2_048 };
@@ -22,7 +23,10 @@ export function checkSpec(spec: VmSpec): void {
   if (!built.mmus.includes(spec.mmu)) refuse(`on ${spec.path} there is no mmu "${shown(spec.mmu)}"; there is ${built.mmus.join(', ')}`);
   if (!built.rings.includes(spec.guestKernelRing)) refuse(`on ${spec.path} the guest's kernel runs in ring ${built.rings.join(' or ')}, not ${shown(spec.guestKernelRing)}`);
   if (!Number.isInteger(spec.memoryMiB) || spec.memoryMiB < MEMORY_MIB.least || spec.memoryMiB > MEMORY_MIB.most) refuse(`a VM has ${MEMORY_MIB.least} to ${MEMORY_MIB.most} MiB of memory, not ${shown(spec.memoryMiB)}`);
-  if (spec.clock !== 'virtual' && spec.clock !== 'real') refuse(`there is no clock "${shown(spec.clock)}"; there are virtual and real`);
+  if (parseClockName(spec.clock) === undefined) refuse(`there is no clock "${shown(spec.clock)}"; there are ${CLOCKS.join(', ')}`);
+  const table = modelledTable(spec.clock);
+  const impossible = table === null ? null : generationRefusal(table, spec);
+  if (impossible !== null) refuse(impossible);
   if (typeof spec.guest !== 'string' || typeof spec.commandLine !== 'string') refuse('a spec names its guest and has a command line, if an empty one');
   if (spec.disk !== null && typeof spec.disk !== 'string') refuse('the disk is the name of an image, or null');
   if (!Array.isArray(spec.script) || spec.script.some((step) => typeof step?.expect !== 'string' || typeof step.send !== 'string')) refuse('a script is a list of { expect, send }');

@@ -8,7 +8,7 @@ import { FrameKind, Hop, beginFrame, readBody, type FrameHeader, type TraceConte
 import { ProtocolError } from './protocol-error.js';
 
 /** Which groups follow the fixed part of an exit; only those present travel. */
-const Present = { Interruptible: 1, Access: 2, Event: 4, Registers: 8, Segments: 16, Walk: 32, Instruction: 64 } as const;
+const Present = { Interruptible: 1, Access: 2, Event: 4, Registers: 8, Segments: 16, Walk: 32, Instruction: 64, TimeStamp: 128 } as const;
 const REASONS: ReadonlySet<number> = new Set(Object.values(ExitReason));
 const EVENT_TYPES: ReadonlySet<number> = new Set(Object.values(EventType));
 
@@ -18,7 +18,8 @@ export function encodeExit(exit: Exit, trace: TraceContext | null): Uint8Array {
   const walk = exit.walk ?? null;
   const instruction = exit.instruction ?? null;
   w.u8((exit.interruptible ? Present.Interruptible : 0) | (access === null ? 0 : Present.Access) | (event === null ? 0 : Present.Event)
-    | (registers === null ? 0 : Present.Registers) | (segments === null ? 0 : Present.Segments) | (walk === null ? 0 : Present.Walk) | (instruction === null ? 0 : Present.Instruction));
+    | (registers === null ? 0 : Present.Registers) | (segments === null ? 0 : Present.Segments) | (walk === null ? 0 : Present.Walk) | (instruction === null ? 0 : Present.Instruction)
+    | (exit.timeStamp === undefined ? 0 : Present.TimeStamp));
   w.u16(exit.reason);
   w.u32(exit.qualification);
   w.u8(exit.instructionLength);
@@ -27,6 +28,7 @@ export function encodeExit(exit: Exit, trace: TraceContext | null): Uint8Array {
   w.f64(exit.now);
   w.f64(exit.retired);
   w.f64(exit.executed);
+  if (exit.timeStamp !== undefined) w.f64(exit.timeStamp);
   if (access !== null) writeAccess(w, access);
   if (event !== null) writeEvent(w, event);
   if (registers !== null) writeRegisters(w, registers);
@@ -43,12 +45,12 @@ export function encodeExit(exit: Exit, trace: TraceContext | null): Uint8Array {
 export function decodeExit(bytes: Uint8Array, vmId: string): Exit {
   const { header, body: r } = readBody(bytes, FrameKind.Exit);
   const present = r.u8();
-  if (present > 127) throw new ProtocolError('value', `state groups 0x${present.toString(16)}`);
   const reason = r.u16();
   if (!REASONS.has(reason)) throw new ProtocolError('value', `exit reason ${reason}`);
   const exit: Exit = {
     vmId, epoch: header.epoch, seq: header.seq, reason: reason as ExitReason, qualification: r.u32(), instructionLength: r.u8(), guestLinear: r.u32(),
     guestPhysical: r.quantity(), now: r.quantity(), retired: r.quantity(), executed: r.quantity(), interruptible: (present & Present.Interruptible) !== 0,
+    ...((present & Present.TimeStamp) === 0 ? {} : { timeStamp: r.quantity() }),
     access: (present & Present.Access) === 0 ? null : readAccess(r),
     event: (present & Present.Event) === 0 ? null : readEvent(r),
     registers: (present & Present.Registers) === 0 ? null : readRegisters(r),

@@ -15,6 +15,13 @@ describe('vmSpec', () => {
     expect(vmSpec({ id: 'a', clock: 'real', guest: 'sha256:00', path: 'paravirt' })).toMatchObject({ disk: null, grantedPorts: [] });
   });
 
+  test('hardware without EPT has shadow page tables, and no others', () => {
+    const base = { id: 'a', guest: 'ringlet', path: 'hardware-assisted' } as const;
+    expect(vmSpec({ ...base, clock: 'modelled:pentium4' }).mmu).toBe('shadow');
+    expect(vmSpec({ ...base, clock: 'modelled:nehalem' }).mmu).toBe('nested');
+    expect(() => vmSpec({ ...base, clock: 'modelled:core2', mmu: 'nested' })).toThrow('With --clock modelled:core2: the Core 2 Duo E6600, 2.4 GHz (2006) has no EPT: there is mmu shadow, not nested.');
+  });
+
   test.each([
     [{ mmu: 'shadow' }, 'On native there is no mmu "shadow"'],
     [{ guestKernelRing: 1 }, 'runs in ring 0, not 1'],
@@ -27,7 +34,8 @@ describe('vmSpec', () => {
     expect(parsePath('native')).toBe('native');
     expect(() => parsePath('binary-translation')).toThrow('is not built yet');
     expect(() => parsePath('warp')).toThrow('There is no path "warp"');
-    expect(() => parseClock('modelled')).toThrow('There is no clock');
+    expect(() => parseClock('modelled')).toThrow('There is no clock "modelled"; there are virtual, real, modelled:pentium4, modelled:core2, modelled:nehalem.');
+    expect(parseClock('modelled:core2')).toBe('modelled:core2');
     expect(parsePortRange('0x378-0x37a')).toEqual({ from: 0x378, to: 0x37a });
     expect(parsePortRange('128')).toEqual({ from: 128, to: 128 });
     expect(() => parsePortRange('5-1')).toThrow('is no port range');

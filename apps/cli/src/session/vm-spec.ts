@@ -1,4 +1,4 @@
-import { PATHS, type ClockKind, type Mmu, type Path, type ScriptStep, type VmSpec } from '@ringside/machine';
+import { CLOCKS, generationRefusal, modelledTable, parseClockName, PATHS, type ClockKind, type Mmu, type Path, type ScriptStep, type VmSpec } from '@ringside/machine';
 import { RINGLET } from '@ringside/guests';
 import { isVmId } from '@ringside/protocol';
 import { usageFailure } from '../failure.js';
@@ -27,9 +27,13 @@ export function parsePath(text: string): BuiltPath {
   throw usageFailure(`There is no path "${text}"; there are ${BUILT_PATHS.join(', ')}.`);
 }
 
+/** For --help, without `real`. */
+export const CLOCK_HELP = `virtual: the same counts on every run; ${CLOCKS.filter((clock) => modelledTable(clock) !== null).join(', ')}: as virtual, and the guest's TSC counts that hardware's cycles`;
+
 export function parseClock(text: string): ClockKind {
-  if (text === 'virtual' || text === 'real') return text;
-  throw usageFailure(`There is no clock "${text}"; there are virtual and real.`);
+  const clock = parseClockName(text);
+  if (clock === undefined) throw usageFailure(`There is no clock "${text}"; there are ${CLOCKS.join(', ')}.`);
+  return clock;
 }
 
 export interface SpecChoices {
@@ -51,8 +55,13 @@ export interface SpecChoices {
 /** Fills in what was not said, and refuses what does not go together. */
 export function vmSpec(given: SpecChoices): VmSpec {
   const { mmus, rings } = choices[given.path];
-  const mmu = given.mmu === undefined ? mmus[0]! : mmus.find((name) => name === given.mmu);
+  const table = modelledTable(given.clock);
+  // Hardware that cannot do a path's first choice may do its second.
+  const possible = mmus.find((mmu) => table === null || generationRefusal(table, { path: given.path, mmu }) === null) ?? mmus[0]!;
+  const mmu = given.mmu === undefined ? possible : mmus.find((name) => name === given.mmu);
   if (mmu === undefined) throw usageFailure(`On ${given.path} there is no mmu "${given.mmu}"; there is ${mmus.join(', ')}.`);
+  const impossible = table === null ? null : generationRefusal(table, { path: given.path, mmu });
+  if (impossible !== null) throw usageFailure(`With --clock ${given.clock}: ${impossible}.`);
   const ring = given.guestKernelRing === undefined ? rings[0]! : rings.find((number) => number === given.guestKernelRing);
   if (ring === undefined) throw usageFailure(`On ${given.path} the guest's kernel runs in ring ${rings.join(' or ')}, not ${given.guestKernelRing}.`);
   if (!isVmId(given.id)) throw usageFailure(`"${given.id}" cannot name a VM: lower-case letters, digits and inner hyphens, at most 63.`);

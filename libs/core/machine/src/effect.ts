@@ -38,6 +38,7 @@ export const STOP_STATES = [
   /** Real mode, virtual-8086, a task gate. */ 'unsupported-mode',
   /** The guest broke a rule of its path (a PV guest that Xen would crash). */ 'crashed',
   /** A service did not answer within its timeout. */ 'unreachable',
+  /** A translator's answer was not fit to run: `why` names the unit and what is wrong with it. */ 'translation-refused',
   /** A person stopped it. */ 'stopped',
 ] as const;
 export type StopState = (typeof STOP_STATES)[number];

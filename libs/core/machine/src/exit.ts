@@ -37,6 +37,8 @@ export interface Exit {
   executed: number;
   /** Whether the guest could accept an external interrupt at the boundary behind this exit (the instruction retired). */
   interruptible: boolean;
+  /** What RDTSC reads at this exit, where that is not `now`: the guest set its TSC, or a modelled clock counts cycles. */
+  timeStamp?: number;
   access: BusAccess | null;
   event: ProcessorEvent | null;
   /** Under shadow paging: what the guest's own tables say (GuestWalk). Null or absent otherwise. */

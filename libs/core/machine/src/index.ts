@@ -8,6 +8,7 @@ export * from './state-hash.js';
 export * from './statistics.js';
 export * from './virtual-machine.js';
 export * from './vm-spec.js';
+export * from './modelled/clock.js';
 export * from './modelled/cost-table.js';
 export * from './modelled/generations.js';
 export * from './modelled/machine-meter.js';

@@ -1,13 +1,15 @@
 import {
-  ACTIVITY, EFLAGS_SYSTEM, eventCounts, ExitReason, exitReasonName, INTR_LINE, Processor, StepResult, type BusAccess,
+  ACTIVITY, EFLAGS_SYSTEM, eventCounts, executedSoFar, ExitReason, exitReasonName, INTR_LINE, Processor, SKIPPED, StepResult, TSC_ADJUST, type BusAccess, type Cpu,
 } from '@ringside/x86';
-import { TranslationCache, type TranslationRefused, type TranslationRequest, type TranslationUnit } from '@ringside/translation';
+import { TranslationCache, type PlacedUnit, type TranslationCacheOptions, type TranslationRefused, type TranslationRequest, type TranslationUnit, type UnitRejected } from '@ringside/translation';
 import { applyToProcessor } from './apply-effect.js';
 import type { Bus, BusEndpoint, BusReply, BusRequest } from './bus.js';
 import type { Effect, StopState } from './effect.js';
 import { StateGroup, type Exit, type ExitCost, type ExitHandler, type ExitReply, type MaybePromise } from './exit.js';
 import { MachineBooks } from './machine-books.js';
 import { OPERATIONS, parseMark, type Mark } from './mark.js';
+import { modelledTable } from './modelled/clock.js';
+import { modelledCycles, type CostTable } from './modelled/cost-table.js';
 import { MachineMeter } from './modelled/machine-meter.js';
 import type { Moment, OperationRecorder } from './operation-recorder.js';
 import { readRegisters, readSegments } from './read-state.js';
@@ -24,14 +26,19 @@ export interface MachineConfig {
   stateGroups: ReadonlyMap<number, number>;
   /** Virtual time at which the owner first wants to be asked, ns. */
   deadline: number;
-  /** Binary translation: where in monitor space the translation cache lies, in bytes. */
-  translationCache?: { offset: number; bytes: number };
+  /** Binary translation: where in monitor space the translation cache lies, in bytes, and how many units are translated again for comparison. */
+  translationCache?: TranslationCacheOptions;
 }
 
 /** A translator's answer; its cost is for the books. */
 export interface TranslatorReply { unit: TranslationUnit | TranslationRefused; cost: ExitCost }
 /** Any translator, as guest-cpu sees it. */
-export interface TranslatorPort { translate(request: TranslationRequest): MaybePromise<TranslatorReply> }
+export interface TranslatorPort {
+  /** `unit: null`: the question was taken back, and the guest stands before the same miss. */
+  translate(request: TranslationRequest): MaybePromise<TranslatorReply | { unit: null; cost: ExitCost }>;
+  /** What became of the answer: the unit in its place, or why it was not taken. */
+  settled?(result: PlacedUnit | UnitRejected): void;
+}
 
 export interface MachinePorts {
   /** Ring -1; null on native, where bus cycles go straight to the board. */
@@ -65,6 +72,7 @@ export type MachineState = 'created' | 'running' | 'paused' | 'halted' | StopSta
 /** Instructions between two looks at the event loop: about a millisecond. */
 const SLICE_INSTRUCTIONS = 100_000;
 const EFLAGS_IF = 1 << 9;
+const MSR_TSC = 0x10;
 const NO_BYTES = new Uint8Array(0);
 
 /**
@@ -105,6 +113,9 @@ export class VirtualMachine {
     this.deadline = config.deadline;
     this.stateHash = config.spec.hashStates ? new StateHash() : null;
     if (this.stateHash !== null) this.processor.setObserver(this.stateHash.sample);
+    const table = modelledTable(config.spec.clock);
+    // Xen's clock is the TSC, and its rate a promise: a paravirtualized guest's stays virtual time (docs/adr/0014).
+    if (table !== null && config.spec.path !== 'paravirt') this.processor.cpu.timeStampSource = (cpu) => this.cyclesAt(cpu, table);
     if (config.translationCache !== undefined) {
       this.translations = new TranslationCache(this.processor, config.translationCache);
       this.processor.setTranslatedCode(this.translations);
@@ -238,7 +249,7 @@ export class VirtualMachine {
         if (pending !== undefined) await pending;
       }
     } catch (error) {
-      this.enter(isUnreachable(error) ? 'unreachable' : 'crashed', error instanceof Error ? error.message : String(error));
+      this.enter(stateFor(error), error instanceof Error ? error.message : String(error));
     }
   }
 
@@ -276,9 +287,11 @@ export class VirtualMachine {
     const request = translations.missing!;
     const { translator } = this.ports;
     if (translator === undefined) throw new Error('binary translation needs a translator');
-    return settle(this.books.request('translation-miss', 'translate', () => translator.translate(request)), ({ unit }) => {
+    return settle(this.books.request<{ unit: TranslatorReply['unit'] | null; cost: ExitCost }>('translation-miss', 'translate', () => translator.translate(request)), ({ unit }) => {
+      if (unit === null) return;
       const placed = translations.install(request, unit);
-      if ('rejected' in placed) this.enter('crashed', `no translation of the code at 0x${request.eip.toString(16)}: ${placed.rejected}`);
+      translator.settled?.(placed);
+      if ('rejected' in placed) this.enter('translation-refused', `no translation of the code at 0x${request.eip.toString(16)}: ${placed.rejected}`);
     });
   }
 
@@ -318,7 +331,7 @@ export class VirtualMachine {
       vmId: this.config.spec.id, epoch: this.config.epoch, seq: ++this.seq, reason, qualification,
       instructionLength: exit.instructionLength, guestLinear: exit.guestLinear >>> 0, guestPhysical: exit.guestPhysical,
       now: this.now, retired: processor.retired, executed: processor.executed, interruptible: this.windowAfter(exit.access),
-      access: exit.access, event: exit.event, walk: exit.walk, instruction: exit.instruction,
+      ...this.timeStamp(), access: exit.access, event: exit.event, walk: exit.walk, instruction: exit.instruction,
       registers: (groups & StateGroup.Registers) !== 0 ? readRegisters(processor) : null,
       segments: (groups & StateGroup.Segments) !== 0 ? readSegments(processor) : null,
     };
@@ -382,7 +395,7 @@ export class VirtualMachine {
       this.enter('halted', 'halted, no deadline: waits for input');
       return false;
     }
-    if (this.config.spec.clock === 'virtual') {
+    if (this.config.spec.clock !== 'real') {
       this.processor.skipTime(next - this.now);
       return true;
     }
@@ -446,6 +459,18 @@ export class VirtualMachine {
     };
   }
 
+  /** For ring -1, which answers RDTSC where the processor does not. */
+  private timeStamp(): { timeStamp?: number } {
+    const { cpu } = this.processor;
+    if (!cpu.controls.deprivileged || (cpu.timeStampSource === null && cpu.f64[TSC_ADJUST] === 0)) return {};
+    return { timeStamp: Number(this.processor.readMsr(MSR_TSC)!) };
+  }
+
+  /** Modelled cycles since the machine began, in whole ones: all work, and the time that went by in HLT at the hardware's clock rate. */
+  private cyclesAt(cpu: Cpu, table: CostTable): number {
+    return Math.floor(modelledCycles(table, this.meter.total(executedSoFar(cpu), eventCounts(cpu))) + cpu.f64[SKIPPED]! * table.gigahertz);
+  }
+
   private enter(state: MachineState, why: string): void {
     if (this.state === state && this.why === why) return;
     this.state = state;
@@ -458,8 +483,13 @@ export class VirtualMachine {
 export class UnreachableError extends Error {
   override name = 'UnreachableError';
 }
-function isUnreachable(error: unknown): boolean {
-  return error instanceof Error && error.name === 'UnreachableError';
+/** Thrown by a translator's port when it was answered, but not by a unit. */
+export class TranslationError extends Error {
+  override name = 'TranslationError';
+}
+function stateFor(error: unknown): StopState {
+  const { name } = error as { name?: unknown };
+  return name === 'UnreachableError' ? 'unreachable' : name === 'TranslationError' ? 'translation-refused' : 'crashed';
 }
 
 function settle<T>(value: MaybePromise<T>, then: (value: T) => void): Promise<void> | undefined {

@@ -2,7 +2,8 @@
 export const PATHS = ['native', 'trap-and-emulate', 'paravirt', 'binary-translation', 'hardware-assisted'] as const;
 export type Path = (typeof PATHS)[number];
 export type Mmu = 'none' | 'nested' | 'shadow' | 'direct';
-export type ClockKind = 'virtual' | 'real';
+/** `modelled:` and the name of a cost table (modelled/generations.ts): time passes as under `virtual`, and the guest's TSC counts that hardware's cycles. */
+export type ClockKind = 'virtual' | 'real' | `modelled:${string}`;
 
 /** A step of scripted console input, evaluated inside the UART on the bytes the guest sends. */
 export interface ScriptStep { expect: string; send: string }

@@ -2,7 +2,6 @@ export { Cpu, RAM_BASE } from './cpu.js';
 export { cpuidLeaf, I686_FEATURES, type CpuFeatures, type CpuidResult } from './cpuid.js';
 export { ENTRIES, Immediate, type DecodeEntry } from './decode-table.js';
 export { disassembleBytes, type DisassembledInstruction } from './disassembler.js';
-export { readMsr } from './msr.js';
 export { executedSoFar } from './virtual-time.js';
 export { eventCounts, type ProcessorEventCounts } from './event-counters.js';
 export * from './execution-controls.js';

@@ -41,7 +41,7 @@ const ROWS: readonly MsrRow[] = [
     read: timeStampCounter,
     // Models before family 0FH take the low half and clear the upper one (SDM Vol. 3B 17.17.3).
     write: (cpu, value) => {
-      cpu.f64[TSC_ADJUST] = Number(value & MASK32) - virtualTime(cpu);
+      cpu.f64[TSC_ADJUST] = Number(value & MASK32) - countedByTsc(cpu);
       return true;
     },
   },
@@ -68,10 +68,15 @@ function find(cpu: Cpu, msr: number): MsrRow | null {
   return row !== undefined && cpu.features[row.feature] ? row : null;
 }
 
-/** TSC: virtual time at 1 GHz, what WRMSR added, and in VMX non-root operation the TSC offset. */
+/** Virtual time at 1 GHz, unless a modelled clock counts cycles. */
+function countedByTsc(cpu: Cpu): number {
+  return cpu.timeStampSource === null ? virtualTime(cpu) : cpu.timeStampSource(cpu);
+}
+
+/** TSC: virtual time (or a modelled clock's cycles), what WRMSR added, and in VMX non-root operation the TSC offset. */
 export function timeStampCounter(cpu: Cpu): bigint {
   const offset = inVmxNonRoot(cpu) ? cpu.controls.tscOffset : 0;
-  return (BigInt(virtualTime(cpu)) + BigInt(cpu.f64[TSC_ADJUST]!) + BigInt(offset)) & MASK64;
+  return (BigInt(countedByTsc(cpu)) + BigInt(cpu.f64[TSC_ADJUST]!) + BigInt(offset)) & MASK64;
 }
 
 /** Read an MSR without checks, as ring -1 or a debugger does; null when it does not exist. */

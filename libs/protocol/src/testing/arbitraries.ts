@@ -56,7 +56,7 @@ const event: fc.Arbitrary<ProcessorEvent> = fc.record({ vector: u8, type: fc.con
 const cost: fc.Arbitrary<ExitCost> = fc.record({ handlerNs: time, nested: fc.array(fc.record({ bus: fc.string({ maxLength: 12 }), count: u32, waitNs: time }), { maxLength: 4 }) });
 const segment = fc.record({ selector: u16, base: u32, limit: u32, rights: u32 });
 
-export const exit: fc.Arbitrary<Exit> = fc.record({
+const exitWithoutTimeStamp: fc.Arbitrary<Exit> = fc.record({
   vmId: fc.constant('vm1'), epoch: u32, seq: u32, reason: fc.constantFrom(...Object.values(ExitReason)), qualification: u32, instructionLength: u8, guestLinear: u32,
   guestPhysical: address, now: time, retired: time, executed: time, interruptible: fc.boolean(),
   access: fc.option(access, { nil: null }), event: fc.option(event, { nil: null }),
@@ -68,6 +68,7 @@ export const exit: fc.Arbitrary<Exit> = fc.record({
     linear: fc.option(u32, { nil: null }),
   }), { nil: null }),
 });
+export const exit: fc.Arbitrary<Exit> = fc.tuple(exitWithoutTimeStamp, fc.option(time, { nil: null })).map(([value, timeStamp]) => (timeStamp === null ? value : { ...value, timeStamp }));
 
 export const exitReply: fc.Arbitrary<ExitReply> = fc.record({
   disposition: fc.oneof(

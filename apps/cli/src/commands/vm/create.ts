@@ -3,7 +3,7 @@ import type { Context } from '../../context.js';
 import { connectRunning } from '../../session/connect.js';
 import type { ControlClient } from '../../session/control-client.js';
 import { imageReference } from '../../session/images.js';
-import { BUILT_IN_DISKS, BUILT_IN_GUESTS, BUILT_PATHS, parseClock, parsePath, parsePortRange, vmSpec } from '../../session/vm-spec.js';
+import { BUILT_IN_DISKS, BUILT_IN_GUESTS, BUILT_PATHS, CLOCK_HELP, parseClock, parsePath, parsePortRange, vmSpec } from '../../session/vm-spec.js';
 import { positiveInteger } from '../options.js';
 
 interface CreateOptions {
@@ -20,7 +20,7 @@ export function vmCreateCommand(context: Context): Command {
     .option('--mmu <mmu>', 'how guest memory is mapped: none (native), direct (paravirt), nested or shadow (hardware-assisted)')
     .option('--guest-kernel-ring <ring>', 'ring of the guest\'s kernel: 0; on paravirt 1, or 3 beside its applications', (text) => Number(text))
     .option('--memory <MiB>', 'guest RAM (default: 32)', positiveInteger)
-    .option('--clock <clock>', 'real: follows the wall clock; virtual: the same counts on every run', 'real')
+    .option('--clock <clock>', `${CLOCK_HELP}; real: follows the wall clock`, 'real')
     .option('--command-line <text>', 'handed to the guest by the boot loader')
     .option('--disk <image>', `${BUILT_IN_DISKS.join(', ')}, or a file of raw sectors (default: ringlet for ringlet, else none)`)
     .option('--no-disk', 'no disk')

@@ -44,6 +44,8 @@ export interface CostTable {
   /** After `modelled:` on the command line. */
   readonly name: string;
   readonly processor: string;
+  /** Cycles of its clock in a nanosecond. */
+  readonly gigahertz: number;
   readonly features: { readonly vmx: boolean; readonly ept: boolean; readonly umip: boolean };
   readonly figures: Readonly<Record<Primitive, Figure | null>>;
 }

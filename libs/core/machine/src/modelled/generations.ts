@@ -27,6 +27,7 @@ const PAPER_NOT_OPENED = 'as remembered of Adams and Agesen (ASPLOS 2006, Table 
 export const PENTIUM_4: CostTable = {
   name: 'pentium4',
   processor: 'Pentium 4 672, 3.8 GHz (2005)',
+  gigahertz: 3.8,
   features: { vmx: true, ept: false, umip: false },
   figures: {
     'instruction': assumed(1, 'several start in each cycle, and misses take many: one on average'),
@@ -51,7 +52,8 @@ export const PENTIUM_4: CostTable = {
 /** A generation later: the same features, transitions at less than half. */
 export const CORE_2: CostTable = {
   name: 'core2',
-  processor: 'Core 2 Duo (2006)',
+  processor: 'Core 2 Duo E6600, 2.4 GHz (2006)',
+  gigahertz: 2.4,
   features: { vmx: true, ept: false, umip: false },
   figures: {
     'instruction': assumed(0.7, 'four can start in each cycle'),
@@ -78,7 +80,8 @@ const ROUND_TRIP_NOT_OPENED = 'half of a round trip as remembered of Agesen and 
 /** The first with EPT (https://github.com/fcccode/awesome-virtualization, "Chronology"). */
 export const NEHALEM: CostTable = {
   name: 'nehalem',
-  processor: 'Core i7, Nehalem (2008)',
+  processor: 'Core i7-920, Nehalem, 2.66 GHz (2008)',
+  gigahertz: 2.66,
   features: { vmx: true, ept: true, umip: false },
   figures: {
     'instruction': assumed(0.6, 'four can start in each cycle, and memory is nearer'),

@@ -1,4 +1,4 @@
-import type { SegmentName } from '@ringside/machine';
+import type { Exit, SegmentName } from '@ringside/machine';
 import type { InstructionAssist } from '@ringside/x86';
 import { PAGE_BYTES } from '../monitor-space.js';
 import { checkedSegment, emulateFarJump, emulateFarReturn, emulateIret, emulateSysenter, emulateSysexit } from './emulate-transfer.js';
@@ -116,8 +116,10 @@ async function word({ frame, memory }: DeprivilegedExit, { b, linear }: Instruct
   return bytes[0]! | (bytes[1]! << 8);
 }
 
+const timeStamp = ({ timeStamp: stamp, now }: Exit): bigint => BigInt(stamp ?? now);
+
 function readMsr({ vcpu, transaction }: DeprivilegedExit, msr: number): bigint {
-  if (msr === MSR_TSC) return BigInt(transaction.exit.now);
+  if (msr === MSR_TSC) return timeStamp(transaction.exit);
   const value = vcpu.msrs.get(msr);
   if (value === undefined) throw generalProtection();
   return value;
@@ -201,7 +203,7 @@ const EMULATORS: Readonly<Record<string, Emulator>> = {
   }),
   'RDTSC': (exit) => {
     if ((exit.vcpu.cr4 & CR4_TSD) !== 0 && exit.virtualLevel !== 0) return 'refused';
-    setPair(exit.frame.general, BigInt(exit.transaction.exit.now));
+    setPair(exit.frame.general, timeStamp(exit.transaction.exit));
     return 'done';
   },
   'LGDT Mt': loadDescriptorTable('gdtr'),
