@@ -2,7 +2,7 @@ import type { SegmentName } from '@ringside/machine';
 import { cpuidLeaf, I686_FEATURES, type BusAccess } from '@ringside/x86';
 import { EAX, EBX, ECX, EDI, EDX, ESI } from '../deprivileged/guest-frame.js';
 import { PAGE_BYTES } from '../monitor-space.js';
-import { GuestFault } from './guest-memory.js';
+import { GuestFault, GuestMemory } from './guest-memory.js';
 import { writeTaskSwitched } from './hypercalls/cpu-state.js';
 import type { ParavirtExit } from './paravirt-exit.js';
 
@@ -181,8 +181,9 @@ async function emulatePort(exit: ParavirtExit, instruction: Prefixed, opcode: nu
 
 /** INS and OUTS, with REP as many elements as lie in one page: the instruction is executed again for the rest. */
 async function emulateString(exit: ParavirtExit, instruction: Prefixed, opcode: number): Promise<Emulation> {
-  const { frame, memory } = exit;
+  const { frame, domain, transaction } = exit;
   const { general } = frame;
+  const memory = new GuestMemory(domain.paging, transaction, 'current', frame.cpl);
   if (instruction.address16) return REFUSED;
   const size = operandSize(instruction, opcode);
   const port = general[EDX]! & 0xffff;
@@ -207,8 +208,8 @@ async function emulateString(exit: ParavirtExit, instruction: Prefixed, opcode: 
     }
   } catch (error) {
     if (!(error instanceof GuestFault)) throw error;
-    const present = exit.domain.paging.walk(error.linear) !== null ? 1 : 0;
-    return { kind: 'page-fault', linear: error.linear, errorCode: present | (write ? 0 : 2) | (exit.domain.guestRing(frame) === 3 ? 4 : 0) };
+    const present = domain.paging.walk(error.linear) !== null ? 1 : 0;
+    return { kind: 'page-fault', linear: error.linear, errorCode: present | (write ? 0 : 2) | (domain.guestRing(frame) === 3 ? 4 : 0) };
   }
   general[index] = backwards ? offset - size : offset + count * size;
   if (!instruction.rep) return done(instruction);

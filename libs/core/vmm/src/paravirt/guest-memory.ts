@@ -17,7 +17,8 @@ export class GuestFault extends Error {
  * They differ only while an application of a kernel in ring 3 runs, which must reach nothing through ring -1 that it does not itself.
  */
 export class GuestMemory {
-  constructor(private readonly paging: DirectPaging, private readonly transaction: Transaction, private readonly tables: 'current' | 'kernel' = 'current') {}
+  /** `cpl` 3: what the processor would keep from an application is not accessible either. */
+  constructor(private readonly paging: DirectPaging, private readonly transaction: Transaction, private readonly tables: 'current' | 'kernel' = 'current', private readonly cpl = 0) {}
 
   /** Throws GuestFault. */
   async read(linear: number, length: number): Promise<Uint8Array> {
@@ -56,7 +57,7 @@ export class GuestMemory {
     for (let offset = 0; offset < length;) {
       const at = linear + offset;
       const walk = at <= 0xffff_ffff ? this.paging.walk(at, this.tables) : null;
-      if (walk === null || (access === 'write' && !walk.writable)) throw new GuestFault(at);
+      if (walk === null || (access === 'write' && !walk.writable) || (this.cpl === 3 && !walk.user)) throw new GuestFault(at);
       const inPage = at % PAGE_BYTES;
       const count = min(PAGE_BYTES - inPage, length - offset);
       pieces.push({ address: walk.mfn * PAGE_BYTES + inPage, offset, count, walk });

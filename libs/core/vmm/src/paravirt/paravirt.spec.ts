@@ -486,6 +486,19 @@ describe('privileged instructions of the guest\'s kernel', () => {
     expect(made.bus.requests.length).toBe(asked);
   });
 
+  it('INS of an application with I/O privilege does not reach the kernel\'s pages', async () => {
+    const made = await guest();
+    await setIopl(made, 3);
+    made.set('edx', 0x2f8);
+    made.set('edi', SPARE + 0x100);
+    made.poke(SPARE, Uint8Array.of(0x6d));
+    enterRing3(made, SPARE, 0xbfff_0000);
+    const asked = made.bus.requests.length;
+    await made.trap(13, 0);
+    expect([made.register('eip'), made.register('cpl')]).toEqual([HANDLER + 14, 1]);
+    expect(made.bus.requests.length).toBe(asked);
+  });
+
   it('CLTS, MOV CR0 and RDMSR do what a domain may, MOV CR0 that clears PG is #GP', async () => {
     const made = await guest();
     await made.call(Hypercall.fpu_taskswitch, 1);
