@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import type { ClockKind, OperationName } from '@ringside/machine';
+import { modelledTable, type ClockKind, type OperationName } from '@ringside/machine';
 import { benchCommand, diskImage, guestImage, RINGLET, type RingletOperation } from '@ringside/guests';
 import { writeFile } from 'node:fs/promises';
 import { compare } from '../compare/compare.js';
@@ -10,16 +10,17 @@ import { choicesFor } from '../compare/settings.js';
 import { WHAT_PATHS_DO } from '../compare/what-paths-do.js';
 import type { Context } from '../context.js';
 import { Failure, usageFailure } from '../failure.js';
+import { renderCycles } from '../render/cycles.js';
 import { renderComparison, renderTraceIds } from '../render/comparison.js';
 import { openSession } from '../session/connect.js';
 import { imageReference } from '../session/images.js';
-import { BUILT_IN_GUESTS, BUILT_PATHS, parseClock, parsePath, type BuiltPath } from '../session/vm-spec.js';
+import { BUILT_IN_GUESTS, BUILT_PATHS, CLOCK_HELP, parseClock, parsePath, type BuiltPath } from '../session/vm-spec.js';
 import { toJaegerFile } from '../traces/jaeger-file.js';
 import { TraceStore } from '../traces/trace-store.js';
 import { commaList, positiveInteger } from './options.js';
 
 interface CompareOptions {
-  guest: string; paths: string[]; mmu: string[]; guestKernelRing: string[]; ops: string[]; repeat: number; clock: string; warmUp: boolean; hashStates?: boolean;
+  guest: string; paths: string[]; mmu: string[]; guestKernelRing: string[]; ops: string[]; repeat: number; clock: string; sensitivity?: boolean; warmUp: boolean; hashStates?: boolean;
   timeout: number; traceFile?: string; attach?: boolean; list?: boolean; json?: boolean;
 }
 
@@ -39,7 +40,8 @@ export function compareCommand(context: Context): Command {
     .option('--guest-kernel-ring <list>', 'for the paths that have it, one run each: 1, 3 (paravirt)', commaList, [])
     .option('--ops <list>', 'comma-separated operations, or all (--list shows them)', commaList, ['all'])
     .option('--repeat <n>', 'repetitions of each operation, after one to warm up', positiveInteger, 5)
-    .option('--clock <clock>', 'virtual: the same counts on every run; real', 'virtual')
+    .option('--clock <clock>', `${CLOCK_HELP}, and adds cycles to the results; real`, 'virtual')
+    .option('--sensitivity', 'modelled clocks: halve and double each figure of the table, and say which orderings of the paths survive')
     .option('--no-warm-up', 'leave out the run that is thrown away first (counts are the same; the first path is slower)')
     .option('--hash-states', 'keep a running hash over the guest\'s states (slow)')
     .option('--timeout <seconds>', 'give up on a path after this', positiveInteger, 300)
@@ -52,15 +54,17 @@ export function compareCommand(context: Context): Command {
       const paths = [...new Set(options.paths.map(parsePath))];
       if (paths.length === 0) throw usageFailure('--paths wants at least one path.');
       const clock = parseClock(options.clock);
+      const table = modelledTable(clock);
+      if (options.sensitivity && table === null) throw usageFailure('--sensitivity wants a modelled clock, such as --clock modelled:pentium4.');
       if (options.list) return list(context, operations, paths, options.json ?? false);
-      const choices = choicesFor(paths, options.mmu, options.guestKernelRing.map(Number));
+      const choices = choicesFor(paths, options.mmu, options.guestKernelRing.map(Number), clock);
 
       const { client } = await openSession(context, options.attach ? { attach: true } : {});
       const builtIn = BUILT_IN_GUESTS.some((name) => name === options.guest);
       const { comparison, traces } = await compare(client, {
         guestName: options.guest, guest: await imageReference(client, options.guest, BUILT_IN_GUESTS), shell: builtIn ? ringletShell : null,
         choices, operations, repetitions: options.repeat, clock, timeoutMs: options.timeout * 1_000,
-        store: new TraceStore(context.stateDirectory), progress: (text) => terminal.progress(text), warmUp: options.warmUp, ...(options.hashStates ? { hashStates: true } : {}),
+        store: new TraceStore(context.stateDirectory), progress: (text) => terminal.progress(text), warmUp: options.warmUp, ...(options.hashStates ? { hashStates: true } : {}), ...(options.sensitivity ? { sensitivity: true } : {}),
       });
       if (options.traceFile !== undefined) await writeFile(options.traceFile, JSON.stringify(toJaegerFile(traces)));
       const asked = { ...comparison, results: comparison.results.filter(({ operation }) => operations.includes(operation)) };
@@ -69,6 +73,7 @@ export function compareCommand(context: Context): Command {
         terminal.out(explanation(options.repeat, clock));
         terminal.out();
         for (const line of renderComparison(comparison, terminal)) terminal.out(line);
+        if (table !== null) for (const line of renderCycles(comparison, table, terminal)) terminal.out(line);
         const ids = renderTraceIds(asked.results, terminal);
         if (ids.length > 1) terminal.out(['', ...ids, '', './ringside trace ID shows one as a waterfall.'].join('\n'));
       }
@@ -87,7 +92,7 @@ async function list(context: Context, operations: readonly OperationName[], path
     operation: name, exactly,
     bytes: hex(operationBytes(native, name) ?? operationBytes(disk, name)),
     paravirtBytes: hex(operationBytes(paravirt, name) ?? operationBytes(disk, name)),
-    paths: Object.fromEntries(paths.map((path) => [path, WHAT_PATHS_DO[name as Exclude<OperationName, 'empty'>][path]])),
+    paths: Object.fromEntries(paths.map((path) => [path, WHAT_PATHS_DO[name as Exclude<OperationName, 'empty' | 'probe'>][path]])),
   }));
   if (json) return context.terminal.json(rows);
   const { terminal } = context;

@@ -1,11 +1,13 @@
 import { describe, expect, test } from '@jest/globals';
 import { diskImage, guestImage } from '@ringside/guests';
-import { OPERATIONS, type OperationName, type OperationRecord } from '@ringside/machine';
+import { modelledCycles, OPERATIONS, PENTIUM_4, type OperationName, type OperationRecord } from '@ringside/machine';
 import { Ajv } from 'ajv';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { repositoryRoot } from '../context.js';
+import { renderCycles } from '../render/cycles.js';
 import { renderComparison } from '../render/comparison.js';
+import { addCycles, sensitivityOf } from './cycles.js';
 import { operationBytes } from './guest-bytes.js';
 import { COMPARED, parseOperations } from './operations.js';
 import { addNative, percentile, perOperation, resultOf, unsupported, type Comparison, type Setting } from './result.js';
@@ -23,16 +25,28 @@ function record(operation: OperationName, repetitions: number, more: Partial<Ope
   };
 }
 
+/** A comparison under a modelled clock, of two machines and the measuring loop. */
+function modelled(): Comparison {
+  const results = addNative([
+    resultOf(native, record('in', 2, { primitives: { instruction: 10, 'port-cycle': 2 } })),
+    resultOf({ ...assisted, mmu: 'shadow' }, record('in', 2, { primitives: { instruction: 10, 'vm-exit': 2, 'vm-entry': 2, 'device-access': 2 } })),
+    unsupported({ path: 'paravirt', mmu: 'direct', guestKernelRing: 1 }, 'in', 'the guest ended before: crashed, it broke a rule'),
+    resultOf(native, record('empty', 2, { primitives: { instruction: 8 } })),
+    resultOf({ ...assisted, mmu: 'shadow' }, record('empty', 2, { primitives: { instruction: 8 } })),
+  ]);
+  return { schema: 'ringside.compare/1', guest: 'ringlet', clock: 'modelled:pentium4', results: addCycles(results, PENTIUM_4), sensitivity: sensitivityOf(results, PENTIUM_4) };
+}
+
 function comparison(): Comparison {
   return {
     schema: 'ringside.compare/1', guest: 'ringlet', clock: 'virtual',
-    results: addNative([
+    results: addCycles(addNative([
       resultOf(native, record('in', 5, { retired: 20, messages: { 'io.port': 5 } })),
       resultOf(assisted, record('in', 5, { retired: 20, exits: { 'io-instruction': 5 }, messages: { 'io.port': 5, 'exit.io-instruction': 5 }, traceId: 'ab'.repeat(16) })),
       unsupported({ path: 'paravirt', mmu: 'direct', guestKernelRing: 1 }, 'in', 'the guest ended before: crashed, it broke a rule'),
       resultOf(native, record('empty', 5, { retired: 15 })),
       resultOf(assisted, record('empty', 5, { retired: 15 })),
-    ]),
+    ]), null),
   };
 }
 
@@ -68,7 +82,7 @@ describe('operations', () => {
 describe('results', () => {
   test('satisfy the published schema, which refuses others', () => {
     const validate = new Ajv({ allErrors: true }).compile(schema);
-    expect(validate(JSON.parse(JSON.stringify(comparison()))) ? null : validate.errors).toBeNull();
+    for (const right of [comparison(), modelled()]) expect(validate(JSON.parse(JSON.stringify(right))) ? null : validate.errors).toBeNull();
     for (const spoil of [
       (wrong: Comparison) => { wrong.results[0]!.retired = -1; },
       (wrong: Comparison) => { (wrong.results[0] as unknown as Record<string, unknown>)['status'] = 'fine'; },
@@ -94,6 +108,24 @@ describe('results', () => {
     const { results } = comparison();
     expect(perOperation(results[1]!, results[4])).toMatchObject({ retired: 1, exits: { 'io-instruction': 1 }, exitTotal: 1, messages: 2 });
     expect(perOperation(resultOf(native, record('boot', 1, { retired: 1_000 })), results[3])).toMatchObject({ retired: 1_000 });
+  });
+
+  test('cycles are those of one repetition without the loop; none under the virtual clock, or where nothing ran', () => {
+    const [first, second, third, empty] = modelled().results;
+    expect(first!.cycles).toBe(modelledCycles(PENTIUM_4, { instruction: 1, 'port-cycle': 1 }));
+    expect(second!.cycles).toBe(modelledCycles(PENTIUM_4, { instruction: 1, 'vm-exit': 1, 'vm-entry': 1, 'device-access': 1 }));
+    expect(third!.cycles).toBeNull();
+    expect(empty!.cycles).toBe(0);
+    expect(comparison().results.map(({ cycles, primitives }) => [cycles, primitives])).toEqual(comparison().results.map(() => [null, null]));
+  });
+
+  test('the table of cycles names what they are made of, and what an ordering hangs on; no time stands in it', () => {
+    const text = renderCycles(modelled(), PENTIUM_4, { paint: (plain) => plain }).join('\n');
+    expect(text).toMatch(/^in {2,}native +3,210 +port-cycle 3,209, instruction 1$/m);
+    expect(text).toMatch(/^ +hardware-assisted +4,441 +1\.38 +vm-entry 2,409, vm-exit 1,931, device-access 100, instruction 1$/m);
+    expect(text).toContain('0 of 1 orderings survive');
+    expect(text).toMatch(/^in +native < hardware-assisted +port-cycle doubled$/m);
+    expect(text).not.toMatch(/\d (?:ns|µs|ms|s)\b/);
   });
 
   test('percentiles by nearest rank', () => {

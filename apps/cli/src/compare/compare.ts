@@ -1,8 +1,9 @@
-import type { ClockKind, OperationName } from '@ringside/machine';
+import { modelledTable, type ClockKind, type OperationName } from '@ringside/machine';
 import type { ControlClient } from '../session/control-client.js';
 import { vmSpec, type BuiltPath } from '../session/vm-spec.js';
 import type { TraceStore } from '../traces/trace-store.js';
 import type { Trace } from '../traces/trace.js';
+import { addCycles, sensitivityOf } from './cycles.js';
 import { addNative, type Comparison, type OperationResult } from './result.js';
 import { settingName, type PathChoice } from './settings.js';
 import { runPath, type PathRun, type RunRequest, type Shell } from './run.js';
@@ -20,6 +21,8 @@ export interface CompareRequest {
   clock: ClockKind;
   timeoutMs: number;
   hashStates?: boolean;
+  /** Modelled clocks: ask what the orderings hang on. */
+  sensitivity?: boolean;
   /** A run that is thrown away first, so that times are those of compiled code. */
   warmUp: boolean;
   store: TraceStore | null;
@@ -60,5 +63,11 @@ export async function compare(client: ControlClient, request: CompareRequest): P
   }
   await request.store?.prune();
   const results = operations.flatMap((operation) => runs.map((run): OperationResult => run.results.find((result) => result.operation === operation)!));
-  return { comparison: { schema: 'ringside.compare/1', guest: request.guestName, clock: request.clock, results: addNative(results) }, runs, traces };
+  const table = modelledTable(request.clock);
+  return {
+    comparison: {
+      schema: 'ringside.compare/1', guest: request.guestName, clock: request.clock, results: addCycles(addNative(results), table),
+      ...(request.sensitivity === true && table !== null ? { sensitivity: sensitivityOf(results, table) } : {}),
+    }, runs, traces,
+  };
 }

@@ -1,4 +1,4 @@
-import type { ClockKind, MachineStatistics, Mmu, OperationName, OperationRecord, Path, VmSpec } from '@ringside/machine';
+import type { ClockKind, MachineStatistics, Mmu, OperationName, OperationRecord, Path, PrimitiveCounts, TestedOrdering, VmSpec } from '@ringside/machine';
 
 /** What `compare --json` prints: docs/schemas/compare-1.json is its JSON Schema. Counts are totals over all repetitions; times are ns. */
 export interface Comparison {
@@ -6,6 +6,8 @@ export interface Comparison {
   guest: string;
   clock: ClockKind;
   results: OperationResult[];
+  /** With --sensitivity: which machine takes fewer modelled cycles than which, and what that hangs on. */
+  sensitivity?: TestedOrdering[];
 }
 
 export interface OperationResult {
@@ -25,6 +27,10 @@ export interface OperationResult {
   messages: Record<string, number>;
   /** The total of the path less that of native for the same operation; null on native, or where native was not run. */
   addsOverNative: { retired: number; executed: number; exits: number; messages: number } | null;
+  /** Modelled clocks: cycles of one repetition on that hardware, the measuring loop taken off (boot: the whole). Null otherwise. */
+  cycles: number | null;
+  /** Modelled clocks: what they are made of, totals over all repetitions with the measuring loop. Null otherwise. */
+  primitives: PrimitiveCounts | null;
   /** Measured on this system: differs from run to run. */
   wall: { p50Ns: number; p99Ns: number; guestNs: number; busNs: number; handlersNs: number; totalNs: number; /** Requests that guest-cpu sent again. */ resends: number; addsOverNativeP50Ns: number | null };
   traceId: string | null;
@@ -39,6 +45,7 @@ export function resultOf({ path, mmu, guestKernelRing }: Setting, record: Operat
   return {
     operation: record.operation, path, mmu, guestKernelRing, status: misled === null ? 'ok' : 'misled', reason: misled === null ? null : misledSentence(misled), repetitions: record.repetitions,
     retired: record.retired, executed: record.executed, exits: sorted(record.exits), hypercalls: record.hypercalls, messages: sorted(record.messages), addsOverNative: null,
+    cycles: null, primitives: record.primitives ?? null,
     wall: { p50Ns: percentile(laps, 0.5), p99Ns: percentile(laps, 0.99), guestNs: wall.guestNs, busNs: wall.busNs, handlersNs: wall.handlersNs, totalNs: wall.totalNs, resends: wall.resends, addsOverNativeP50Ns: null },
     traceId: record.traceId,
   };
@@ -52,7 +59,7 @@ export function misledSentence({ mnemonic, bytes, eip, ring, saw, shouldHaveSeen
 /** An operation that this guest did not do on this path, and why. */
 export function unsupported({ path, mmu, guestKernelRing }: Setting, operation: OperationName, reason: string): OperationResult {
   return {
-    operation, path, mmu, guestKernelRing, status: 'unsupported', reason, repetitions: 0, retired: 0, executed: 0, exits: {}, hypercalls: 0, messages: {}, addsOverNative: null,
+    operation, path, mmu, guestKernelRing, status: 'unsupported', reason, repetitions: 0, retired: 0, executed: 0, exits: {}, hypercalls: 0, messages: {}, addsOverNative: null, cycles: null, primitives: null,
     wall: { p50Ns: 0, p99Ns: 0, guestNs: 0, busNs: 0, handlersNs: 0, totalNs: 0, resends: 0, addsOverNativeP50Ns: null }, traceId: null,
   };
 }

@@ -14,6 +14,12 @@ describe('the machines of a comparison', () => {
     expect(() => choicesFor(['native'], ['direct'], [])).toThrow('there is no mmu "direct"');
   });
 
+  test('are those of the hardware that a clock models', () => {
+    const paths = ['native', 'hardware-assisted'] as const;
+    expect(choicesFor(paths, ['shadow'], [], 'modelled:pentium4')).toEqual([{ path: 'native' }, { path: 'hardware-assisted', mmu: 'shadow' }]);
+    expect(() => choicesFor(paths, ['nested'], [], 'modelled:pentium4')).toThrow('With --clock modelled:pentium4: the Pentium 4 672, 3.8 GHz (2005) has no EPT');
+  });
+
   test('are named by what distinguishes them', () => {
     const of = (guestKernelRing: 1 | 3): Setting => ({ path: 'paravirt', mmu: 'direct', guestKernelRing });
     const native: Setting = { path: 'native', mmu: 'none', guestKernelRing: 0 };

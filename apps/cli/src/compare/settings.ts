@@ -1,3 +1,4 @@
+import type { ClockKind } from '@ringside/machine';
 import { usageFailure } from '../failure.js';
 import { vmSpec, type BuiltPath } from '../session/vm-spec.js';
 import type { OperationResult, Setting } from './result.js';
@@ -7,11 +8,11 @@ export interface PathChoice { path: BuiltPath; mmu?: string; guestKernelRing?: n
 
 /**
  * The machines to compare, in the order of the paths. A path runs once with each of the given mmus and rings that it has, and
- * with its defaults if it has none of them. One that no path has is a usage error.
+ * with its defaults if it has none of them. One that no path has (on the hardware of a modelled clock) is a usage error.
  */
-export function choicesFor(paths: readonly BuiltPath[], mmus: readonly string[], rings: readonly number[]): PathChoice[] {
-  const mmusOf = valuesByPath(paths, mmus, (path, mmu) => ({ path, mmu }));
-  const ringsOf = valuesByPath(paths, rings, (path, guestKernelRing) => ({ path, guestKernelRing }));
+export function choicesFor(paths: readonly BuiltPath[], mmus: readonly string[], rings: readonly number[], clock: ClockKind = 'virtual'): PathChoice[] {
+  const mmusOf = valuesByPath(paths, mmus, clock, (path, mmu) => ({ path, mmu }));
+  const ringsOf = valuesByPath(paths, rings, clock, (path, guestKernelRing) => ({ path, guestKernelRing }));
   return paths.flatMap((path) => orDefault(mmusOf.get(path)).flatMap((mmu) => orDefault(ringsOf.get(path)).map((ring): PathChoice => (
     { path, ...(mmu === undefined ? {} : { mmu }), ...(ring === undefined ? {} : { guestKernelRing: ring }) }))));
 }
@@ -35,19 +36,20 @@ export const emptyOf = (result: OperationResult, results: readonly OperationResu
 
 const orDefault = <Value>(values: readonly Value[] | undefined): readonly (Value | undefined)[] => values ?? [undefined];
 
-function valuesByPath<Value>(paths: readonly BuiltPath[], values: readonly Value[], choice: (path: BuiltPath, value: Value) => PathChoice): Map<BuiltPath, Value[]> {
+function valuesByPath<Value>(paths: readonly BuiltPath[], values: readonly Value[], clock: ClockKind, choice: (path: BuiltPath, value: Value) => PathChoice): Map<BuiltPath, Value[]> {
   const byPath = new Map<BuiltPath, Value[]>();
   for (const value of new Set(values)) {
     const refusals: unknown[] = [];
     for (const path of paths) {
       try {
-        vmSpec({ ...choice(path, value), id: 'probe', guest: 'ringlet', clock: 'virtual' });
+        vmSpec({ ...choice(path, value), id: 'probe', guest: 'ringlet', clock });
         byPath.set(path, [...byPath.get(path) ?? [], value]);
       } catch (refusal) {
         refusals.push(refusal);
       }
     }
-    if (refusals.length === paths.length) throw refusals[0] ?? usageFailure('--paths wants at least one path.');
+    // Of a path that has it, but not on this hardware, that is what to say.
+    if (refusals.length === paths.length) throw refusals.find((refusal) => refusal instanceof Error && refusal.message.startsWith(`With --clock ${clock}`)) ?? refusals[0] ?? usageFailure('--paths wants at least one path.');
   }
   return byPath;
 }
