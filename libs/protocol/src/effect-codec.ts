@@ -8,7 +8,7 @@ import { ProtocolError } from './protocol-error.js';
  * An effect list: a count (u32), then each effect as tag (u8), length of its value (u32), value. The length lets a
  * reader check that a value ends where it says.
  */
-const TAGS = ['register', 'segment', 'table', 'msr', 'memory', 'frame', 'flush', 'flush-page', 'controls', 'interrupt', 'deadline', 'activity'] as const satisfies readonly Effect['kind'][];
+const TAGS = ['register', 'segment', 'table', 'msr', 'memory', 'frame', 'flush', 'flush-page', 'controls', 'interrupt', 'deadline', 'activity', 'boundary'] as const satisfies readonly Effect['kind'][];
 const SPACES = ['guest', 'monitor'] as const satisfies readonly MemorySpace[];
 const ACTIVITIES = ['active', 'halted', 'stopped'] as const;
 const TABLES = ['gdtr', 'idtr'] as const;
@@ -97,6 +97,15 @@ function writeValue(w: ByteWriter, effect: Effect): void {
     case 'deadline':
       w.f64(effect.at);
       return;
+    case 'boundary': {
+      const { events, shadow, trap, repUnderWay } = effect.boundary;
+      w.u32(events);
+      w.u8(shadow);
+      w.u8(trap === null ? 0 : 1);
+      w.u32(trap ?? 0);
+      w.u8(repUnderWay ? 1 : 0);
+      return;
+    }
     case 'activity':
       w.u8(ACTIVITIES.indexOf(effect.activity));
       if (effect.activity === 'stopped') {
@@ -137,6 +146,12 @@ function readValue(r: ByteReader, kind: Effect['kind']): Effect {
     }
     case 'deadline':
       return { kind, at: r.quantity('or-infinity') };
+    case 'boundary': {
+      const events = r.u32(), shadow = r.u8();
+      const due = r.flag();
+      const trap = r.u32();
+      return { kind, boundary: { events, shadow, trap: due ? trap : null, repUnderWay: r.flag() } };
+    }
     case 'activity': {
       const activity = r.oneOf(ACTIVITIES);
       return activity === 'stopped' ? { kind, activity, state: r.oneOf(STOP_STATES), why: r.text() } : { kind, activity };

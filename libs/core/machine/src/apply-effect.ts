@@ -14,6 +14,7 @@ export function applyToProcessor(processor: Processor, effect: ProcessorEffect):
     case 'frame': return processor.mapFrame(effect.frame, effect.target);
     case 'flush': return processor.flushTlb(effect.scope);
     case 'flush-page': return processor.flushPage(effect.linear);
+    case 'boundary': return processor.setBoundary(effect.boundary);
     case 'controls': return processor.setControls(effect.controls);
     default: { const unreachable: never = effect; return unreachable; }
   }

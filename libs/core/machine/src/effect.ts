@@ -1,4 +1,4 @@
-import type { ExecutionControls } from '@ringside/x86';
+import type { Boundary, ExecutionControls } from '@ringside/x86';
 
 /**
  * The one way anybody changes a virtual machine: a list of effects in the reply to an exit (or in the request that
@@ -16,6 +16,8 @@ export type Effect =
   | { kind: 'frame'; frame: number; target: { space: MemorySpace; frame: number } | null }
   | { kind: 'flush'; scope: 'all' | 'non-global' } | { kind: 'flush-page'; linear: number }
   | { kind: 'controls'; controls: ExecutionControls }
+  /** Ring -1 has executed an instruction or delivered an event itself, and with it decided what the boundary behind it is like. First in its list. */
+  | { kind: 'boundary'; boundary: Boundary }
   /** The INTR line after this exit; a vector if the owner has acknowledged: it is delivered right after the instruction retires. */
   | { kind: 'interrupt'; line: boolean; vector: number | null }
   /** Virtual time (ns) at which the guest must leave next, Infinity for never. Stands until replaced. */

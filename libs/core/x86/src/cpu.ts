@@ -14,6 +14,12 @@ const { ceil } = Math;
 /** Where guest RAM begins in the VM's memory; below it lie the processor state and the TLB (state.ts). */
 export const RAM_BASE = 0x40000;
 
+/** A processor whose memory is brought to it frame by frame (ring -1's interpreter): asked for one, it may throw, and the instruction is begun again later. */
+export interface FrameSource {
+  /** Byte offset in memory of the frame, or -1 for the empty bus. */
+  wanted(frame: number): number;
+}
+
 /**
  * The machine that every instruction function takes as its parameter: views on the VM's memory and what cannot live in it.
  * One class for all VMs, no closures per VM, so that call sites stay monomorphic.
@@ -70,6 +76,8 @@ export class Cpu {
   timeStampSource: ((cpu: Cpu) => number) | null = null;
   /** Frames whose place differs from the default (identity over RAM, all else bus): byte offset in `memory`, or -1 for none. */
   readonly frames = new Map<number, number>();
+  /** Who has the frames that are not there yet; null: they are on the empty bus. */
+  frameSource: FrameSource | null = null;
   /** Answers to the bus accesses of the instruction being executed, by ordinal (memory.ts). */
   readonly replay: Uint8Array[] = [];
   /** The port access that the processor last left with (io-instructions.ts). */

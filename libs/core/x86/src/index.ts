@@ -1,4 +1,4 @@
-export { Cpu, RAM_BASE } from './cpu.js';
+export { Cpu, RAM_BASE, type FrameSource } from './cpu.js';
 export { cpuidLeaf, I686_FEATURES, type CpuFeatures, type CpuidResult } from './cpuid.js';
 export { ENTRIES, Immediate, type DecodeEntry } from './decode-table.js';
 export { disassembleBytes, type DisassembledInstruction } from './disassembler.js';

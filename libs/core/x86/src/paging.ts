@@ -55,7 +55,8 @@ export function frameOffset(cpu: Cpu, frame: number): number {
     const mapped = cpu.frames.get(frame);
     if (mapped !== undefined) return mapped;
   }
-  return frame < cpu.ramBytes >>> 12 ? RAM_BASE + frame * 4096 : -1;
+  if (frame < cpu.ramBytes >>> 12) return RAM_BASE + frame * 4096;
+  return cpu.frameSource === null ? -1 : cpu.frameSource.wanted(frame);
 }
 
 /**

@@ -64,6 +64,17 @@ function isMemoryExit({ exit, controls }: Cpu): boolean {
 /** Faults by which privileged instructions and segment loads of a deprivileged kernel show. */
 const EMULATED_FAULTS: ReadonlySet<number> = new Set([GP, NP, SS_FAULT]);
 
+export interface Boundary {
+  /** Events delivered since the guest left, before the instruction that the answer completes. */
+  readonly events: number;
+  /** SHADOW_STI, SHADOW_MOV_SS or 0. */
+  readonly shadow: number;
+  /** Bits of DR6 for the debug trap that is due, 0 for none; null: as EFLAGS.TF has it. */
+  readonly trap: number | null;
+  /** The instruction is a REP that has more to do. */
+  readonly repUnderWay: boolean;
+}
+
 type Pending = 'none' | 'instruction' | 'access';
 
 /** One IA-32 processor with its memory. It stands still between calls of `step`, at an instruction boundary or an exit. */
@@ -81,6 +92,8 @@ export class Processor {
   private observationDue = false;
   /** A REP instruction stands in the middle, unobserved. */
   private repUnderWay = false;
+  /** Instructions or events until `stepOnce` is done. */
+  private boundariesLeft = Infinity;
 
   constructor(options: ProcessorOptions) {
     this.cpu = new Cpu(options.ramBytes, options.monitorBytes ?? 0, { ...I686_FEATURES, ...options.features });
@@ -149,6 +162,19 @@ export class Processor {
     }
   }
 
+  /**
+   * One instruction (or iteration of a REP) or one event, whichever comes first, and nothing of what is due at the boundary behind it. `budget` 0: only an
+   * event that has begun.
+   */
+  stepOnce(budget: 0 | 1): StepResult {
+    this.boundariesLeft = 1;
+    try {
+      return this.step(budget);
+    } finally {
+      this.boundariesLeft = Infinity;
+    }
+  }
+
   private slice(): StepResult {
     const { cpu } = this;
     const { i32 } = cpu;
@@ -164,6 +190,7 @@ export class Processor {
         this.deliver(vector, type, errorCode, injected);
         continue;
       }
+      if (this.boundariesLeft <= 0) return StepResult.Budget;
       if (cpu.staleWatch !== null) cpu.staleWatch.retired = cpu.f64[RETIRED]! + cpu.sliceBudget - i32[REMAINING]!;
       if (i32[ACTIVITY] !== 0) return i32[ACTIVITY] === 1 ? StepResult.Halted : StepResult.Stopped;
       if (i32[TRAP_DUE] !== 0) {
@@ -223,6 +250,7 @@ export class Processor {
       }
       if (translated && done === 0) i32[INTERRUPT_SHADOW] = shadow;
       // The instruction (or all of several) completed.
+      if (done > 0) this.boundariesLeft--;
       if (replaying) this.forgetReplay();
       if (single) {
         if ((flags & RF) !== 0 && (!translated || done > 0)) i32[EFLAGS_SYSTEM]! &= ~RF;
@@ -334,14 +362,19 @@ export class Processor {
       return false;
     }
     this.forgetReplay();
-    if (++i32[EVENTS_WITHOUT_PROGRESS]! > STORM) {
-      cpu.f64[SKIPPED]! += 1;
-      if (i32[REMAINING]! > 0) {
-        i32[REMAINING]!--;
-        cpu.sliceBudget--;
-      }
-    }
+    this.boundariesLeft--;
+    this.countEvent();
     return true;
+  }
+
+  private countEvent(): void {
+    const { cpu } = this;
+    if (++cpu.i32[EVENTS_WITHOUT_PROGRESS]! <= STORM) return;
+    cpu.f64[SKIPPED]! += 1;
+    if (cpu.i32[REMAINING]! > 0) {
+      cpu.i32[REMAINING]!--;
+      cpu.sliceBudget--;
+    }
   }
 
   private forgetReplay(): void {
@@ -437,6 +470,21 @@ export class Processor {
     if (this.observer === null) return;
     this.repUnderWay = !finished;
     this.observationDue = finished;
+  }
+
+  /** What ring -1 has made of the boundary that the guest stands at, having executed an instruction or delivered an event itself. */
+  setBoundary({ events, shadow, trap, repUnderWay }: Boundary): void {
+    const { i32 } = this.cpu;
+    if (events > 0) {
+      this.observeRep();
+      for (let n = 0; n < events; n++) this.countEvent();
+    }
+    i32[INTERRUPT_SHADOW] = shadow;
+    if (trap !== null) i32[TRAP_DUE] = trap;
+    if (repUnderWay) {
+      this.observationDue = false;
+      this.repUnderWay = true;
+    }
   }
 
   /**
