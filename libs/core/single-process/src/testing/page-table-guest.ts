@@ -1,7 +1,9 @@
+import { Assembler, randomFrom, type Random } from './assembler.js';
+
 /**
  * Guests that edit the page tables they run on: random entries, read and written through in ring 0 and ring 3, in both formats, with CR0.WP on
  * and off, large pages, two address spaces that share tables, and page tables mapped into the very region that they translate. After
- * each edit the guest flushes what it must, so that no stale TLB entry is ever used and every run is defined.
+ * each edit the guest flushes what it must, so that no stale TLB entry is ever used and every run is defined; or now and then it forgets.
  */
 export interface PageTableGuest { image: Uint8Array; memoryMiB: number }
 
@@ -15,50 +17,14 @@ const REGION = 0x4000_0000, REGION_PAGES = 16;
 const BUS_FRAME = 0xfe000;
 const OPERATIONS = 90;
 
-type Random = (below: number) => number;
+export type Flushes = 'always' | 'now and then';
 
-function randomFrom(seed: number): Random {
-  let state = seed >>> 0;
-  return (below) => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
-}
+interface Scene { readonly asm: Assembler; readonly random: Random; readonly flushes: Flushes; readonly pae: boolean; readonly executeDisable: boolean; space: number; ring: 0 | 3 }
 
-class Assembler {
-  readonly bytes = new Uint8Array(IMAGE_END - LOAD);
-  private readonly view = new DataView(this.bytes.buffer);
-  at = LOAD + 32;
-  byte(...values: number[]): void {
-    for (const value of values) this.bytes[this.at++ - LOAD] = value;
-  }
-  word(value: number): void {
-    this.put(this.at, value);
-    this.at += 4;
-  }
-  put(address: number, ...values: number[]): void {
-    for (const [index, value] of values.entries()) this.view.setUint32(address - LOAD + index * 4, value >>> 0, true);
-  }
-  /** mov dword [address], value */
-  store(address: number, value: number): void {
-    this.byte(0xc7, 0x05);
-    this.word(address);
-    this.word(value);
-  }
-  /** mov eax, value */
-  eax(value: number): void {
-    this.byte(0xb8);
-    this.word(value);
-  }
-}
-
-interface Scene { readonly asm: Assembler; readonly random: Random; readonly pae: boolean; readonly executeDisable: boolean; space: number; ring: 0 | 3 }
-
-export function pageTableGuest(seed: number): PageTableGuest {
+export function pageTableGuest(seed: number, flushes: Flushes = 'always'): PageTableGuest {
   const random = randomFrom(seed * 7 + 3);
-  const asm = new Assembler();
-  const scene: Scene = { asm, random, pae: seed % 2 === 1, executeDisable: seed % 4 === 3, space: 0, ring: 0 };
-  asm.put(LOAD, 0x1badb002, 0x10000, -(0x1badb002 + 0x10000), LOAD, LOAD, 0, 0, LOAD + 32);
+  const asm = new Assembler(LOAD, IMAGE_END);
+  const scene: Scene = { asm, random, flushes, pae: seed % 2 === 1, executeDisable: seed % 4 === 3, space: 0, ring: 0 };
   tables(scene);
   start(scene, seed % 3 !== 0);
   for (let count = 0; count < OPERATIONS && asm.at < CODE_END - 0x200; count++) operation(scene);
@@ -204,6 +170,7 @@ function editTable(scene: Scene): void {
   const [low, high] = randomEntry(scene);
   if (pae) asm.store(address + 4, high);
   asm.store(address, low);
+  if (forgets(scene)) return;
   asm.byte(0x0f, 0x01, 0x3d); // invlpg [page]
   asm.word(REGION + page * 4096);
 }
@@ -213,8 +180,10 @@ function editDirectory(scene: Scene): void {
   const rights = (random(6) === 0 ? 0 : 1) | (random(4) === 0 ? 0 : 2) | (random(4) === 0 ? 0 : 4);
   const large = ((random(2) * (pae ? 0x20_0000 : 0)) | 0x80 | (random(2) << 6) | rights) >>> 0;
   asm.store(directoryEntry(scene, random(2)), random(4) === 0 ? large : TABLES[random(TABLES.length)]! | rights | (random(2) << 5));
-  loadCr3(scene);
+  if (!forgets(scene)) loadCr3(scene);
 }
+
+const forgets = ({ flushes, random }: Scene): boolean => flushes === 'now and then' && random(4) === 0;
 
 /** One instruction that reads or writes the region, perhaps across two pages; a fault goes on behind it. */
 function access(scene: Scene): void {
