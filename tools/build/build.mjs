@@ -10,7 +10,7 @@ import { build } from 'esbuild';
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 /** Bundle → its entry point in tsc's output. */
 const programs = {
-  'guest-cpu': 'apps/guest-cpu/dist/main.js', hypervisor: 'apps/hypervisor/dist/main.js', 'device-model': 'apps/device-model/dist/main.js', cli: 'apps/cli/dist/main.js',
+  'guest-cpu': 'apps/guest-cpu/dist/main.js', hypervisor: 'apps/hypervisor/dist/main.js', 'device-model': 'apps/device-model/dist/main.js', translator: 'apps/translator/dist/main.js', cli: 'apps/cli/dist/main.js',
   'bench-bus': 'tools/bench/dist/bus.js', 'bench-cpu': 'tools/bench/cpu/dist/main.js',
 };
 

@@ -4,8 +4,8 @@ import { decodeExitReply, encodeExit, exitSubject } from '@ringside/protocol';
 import { Attribute, RING_MINUS_ONE, messaging, type MachineTracer, type OpenSpan } from '@ringside/telemetry';
 import { exitReasonName } from '@ringside/x86';
 
-/** Where the guest stands, for spans: exits do not always carry it. */
-export interface GuestPosition { eip: number; cpl: number }
+/** Where the guest stands, for spans: exits do not always carry it. `now`: virtual time, ns. */
+export interface GuestPosition { eip: number; cpl: number; now: number }
 
 /** Ring -1 at the far end of a message. */
 export class ExitSender implements ExitHandler {

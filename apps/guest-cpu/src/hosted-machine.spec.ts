@@ -40,8 +40,8 @@ function board(): void {
 
 function machine(code: Uint8Array): HostedMachine {
   const telemetry = new Telemetry({ service: 'guest-cpu', instance: 'guest-cpu-1', warn: () => undefined });
-  const runtime = { client, telemetry, wallClock: () => performance.now() * 1e6, environment: { tracing: true } };
-  const hosted = new HostedMachine({ spec: SPEC, epoch: 1, monitorBytes: 0, native: true, stateGroups: [] }, runtime, { record: () => undefined }, (report) => reports.push(report));
+  const runtime = { client, telemetry, wallClock: () => performance.now() * 1e6, environment: { tracing: true, timeoutMs: 20 }, recomputeOneIn: 100 };
+  const hosted = new HostedMachine({ spec: SPEC, epoch: 1, monitorBytes: 0, native: true, stateGroups: [], translationCache: null }, runtime, { record: () => undefined }, (report) => reports.push(report));
   hosted.apply([{ kind: 'memory', space: 'guest', address: START, bytes: code }, { kind: 'register', register: 'eip', value: START }]);
   return hosted;
 }

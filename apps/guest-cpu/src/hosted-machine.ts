@@ -1,12 +1,18 @@
+import { createHash } from 'node:crypto';
 import { REGISTER_NAMES, SEGMENT_NAMES, VirtualMachine, digestWords, type Effect, type MachineHooks, type MachineState, type RegisterName, type SegmentName, type SegmentState } from '@ringside/machine';
 import type { ServiceRuntime } from '@ringside/nats-transport/service';
 import type { CreateMachine, DisassembledLine, MachineDigest, MachineReport, MemoryReadRequest, RegistersView, VmStatistics } from '@ringside/protocol';
 import { MachineTracer, type ExitMeter } from '@ringside/telemetry';
 import { BusSender } from './bus-sender.js';
 import { ExitSender, type GuestPosition } from './exit-sender.js';
+import { TranslatorSender } from './translator-sender.js';
 
 /** What a machine needs of the service that hosts it. */
-export type MachineRuntime = Pick<ServiceRuntime, 'client' | 'telemetry' | 'wallClock'> & { environment: Pick<ServiceRuntime['environment'], 'tracing'> };
+export type MachineRuntime = Pick<ServiceRuntime, 'client' | 'telemetry' | 'wallClock'> & {
+  environment: Pick<ServiceRuntime['environment'], 'tracing' | 'timeoutMs'>;
+  /** One translated unit in so many is translated again here and compared. */
+  recomputeOneIn: number;
+};
 
 /** One VM in this processor: the machine, the messages it sends, its traces. */
 export class HostedMachine {
@@ -16,9 +22,10 @@ export class HostedMachine {
   /** Set by `kick`, cleared when the machine is driven: a kick that meets a machine about to park is not lost. */
   private kicked = false;
   private driving = false;
+  private readonly translator: TranslatorSender | null;
 
   constructor(readonly order: CreateMachine, runtime: MachineRuntime, meter: Pick<ExitMeter, 'record'>, changed: (report: MachineReport) => void) {
-    const { spec, epoch, monitorBytes, native, stateGroups } = order;
+    const { spec, epoch, monitorBytes, native, stateGroups, translationCache } = order;
     const { client, wallClock } = runtime;
     this.tracer = runtime.environment.tracing ? new MachineTracer(runtime.telemetry, spec, wallClock) : null;
     const position = (): GuestPosition => this.position();
@@ -28,11 +35,17 @@ export class HostedMachine {
       exitAnswered: (reason, wallNs) => meter.record(spec.path, reason, wallNs),
       stateChanged: (state, why) => {
         this.revision++;
-        if (isFinal(state)) this.tracer?.stop(state === 'unreachable' || state === 'crashed' ? why : undefined);
+        if (isFinal(state)) this.tracer?.stop(state === 'unreachable' || state === 'crashed' || state === 'translation-refused' ? why : undefined);
         changed(this.report());
       },
     };
-    this.machine = new VirtualMachine({ spec, epoch, monitorBytes, stateGroups: new Map(stateGroups), deadline: Infinity }, {
+    this.translator = translationCache === null ? null : new TranslatorSender(order, client, this.tracer, position, runtime.environment.timeoutMs);
+    this.machine = new VirtualMachine({
+      spec, epoch, monitorBytes, stateGroups: new Map(stateGroups), deadline: Infinity,
+      // Another sample for each machine, and for one the same on every run.
+      ...(translationCache === null ? {} : { translationCache: { ...translationCache, recomputeOneIn: runtime.recomputeOneIn, seed: sampleSeed(spec.id, epoch) } }),
+    }, {
+      ...(this.translator === null ? {} : { translator: this.translator }),
       exits: native ? null : new ExitSender(client, this.tracer, position),
       bus: new BusSender(client, this.tracer, position),
       wallClock, hooks, sleep, resends: () => client.mux.counts.resends, yield: yieldToEventLoop,
@@ -58,7 +71,7 @@ export class HostedMachine {
   }
 
   async pause(): Promise<void> {
-    await this.machine.pause();
+    await this.standing(this.machine.pause());
   }
 
   step(limit: { instructions?: number; exits?: number }): Promise<void> {
@@ -66,7 +79,7 @@ export class HostedMachine {
   }
 
   async stop(why: string): Promise<void> {
-    await this.machine.stop(why);
+    await this.standing(this.machine.stop(why));
     this.tracer?.stop();
   }
 
@@ -107,6 +120,13 @@ export class HostedMachine {
     };
   }
 
+  /** A machine comes to stand at once, even while no translator answers it: the question is taken back. */
+  private async standing(done: Promise<void>): Promise<void> {
+    const timer = setTimeout(() => this.translator?.withdraw(), WITHDRAW_AFTER_MS);
+    await done;
+    clearTimeout(timer);
+  }
+
   private async drive(): Promise<void> {
     do {
       this.kicked = false;
@@ -116,9 +136,16 @@ export class HostedMachine {
   }
 
   private position(): GuestPosition {
-    const { processor } = this.machine;
-    return { eip: processor.getRegister('eip') >>> 0, cpl: processor.getRegister('cpl') };
+    const { processor, now } = this.machine;
+    return { eip: processor.getRegister('eip') >>> 0, cpl: processor.getRegister('cpl'), now };
   }
+}
+
+/** A translator that is there answers sooner. */
+const WITHDRAW_AFTER_MS = 500;
+
+function sampleSeed(vmId: string, epoch: number): number {
+  return createHash('sha256').update(`${vmId} ${epoch}`).digest().readInt32LE();
 }
 
 export function isFinal(state: MachineState): boolean {

@@ -1,25 +1,31 @@
 import { Injectable } from '@nestjs/common';
 import { ControlFailure } from '@ringside/nats-transport';
-import { ServiceCounters, ServiceRuntime } from '@ringside/nats-transport/service';
+import { ServiceCounters, ServiceRuntime, wholeNumber } from '@ringside/nats-transport/service';
 import type { CreateMachine, MachineReport } from '@ringside/protocol';
 import { ExitMeter } from '@ringside/telemetry';
-import { HostedMachine } from './hosted-machine.js';
+import { HostedMachine, type MachineRuntime } from './hosted-machine.js';
+
+/** Of units that translators sent, one in so many is translated again. */
+const RECOMPUTE_ONE_IN = 100;
 
 /** All machines of this process, which is one physical CPU: while one waits for a reply, another runs. */
 @Injectable()
 export class MachineHost extends ServiceCounters {
   private readonly machines = new Map<string, HostedMachine>();
   private readonly meter: ExitMeter;
+  private readonly machineRuntime: MachineRuntime;
 
   constructor(private readonly runtime: ServiceRuntime) {
     super();
     this.meter = new ExitMeter(runtime.telemetry.meter);
+    const { client, telemetry, wallClock, environment } = runtime;
+    this.machineRuntime = { client, telemetry, wallClock, environment, recomputeOneIn: wholeNumber(process.env, 'RINGSIDE_RECOMPUTE_ONE_IN', RECOMPUTE_ONE_IN, 1_000_000) };
   }
 
   /** Make the machine, empty; effects fill it. One that the VM had before ends. */
   async create(order: CreateMachine): Promise<void> {
     await this.machines.get(order.spec.id)?.stop('replaced by a new start');
-    this.machines.set(order.spec.id, new HostedMachine(order, this.runtime, this.meter, (report) => this.tell(report)));
+    this.machines.set(order.spec.id, new HostedMachine(order, this.machineRuntime, this.meter, (report) => this.tell(report)));
     this.runtime.server.claim(order.spec.id, order.epoch);
     await this.runtime.connection.flush();
   }

@@ -121,7 +121,7 @@ export class ManagedVm {
     this.remember(effects);
     // With a disk of its own this fetches the image first: it may take its time.
     await client.control('board.create', { spec, epoch });
-    await client.control('cpu.create', { spec, epoch, native: monitor === null, monitorBytes: monitor?.monitorBytes ?? 0, stateGroups: [...monitor?.stateGroups() ?? []] }, LIFECYCLE_POLICY);
+    await client.control('cpu.create', { spec, epoch, native: monitor === null, monitorBytes: monitor?.monitorBytes ?? 0, stateGroups: [...monitor?.stateGroups() ?? []], translationCache: monitor?.translationCache ?? null }, LIFECYCLE_POLICY);
     this.monitor = monitor;
     if (monitor !== null) {
       server.claim(spec.id, epoch);

@@ -3,7 +3,7 @@ import { ControlFailure } from '@ringside/nats-transport';
 import { isVmId } from '@ringside/protocol';
 
 /** What is built. */
-const BUILT: Partial<Record<Path, { mmus: readonly Mmu[]; rings: readonly number[] }>> = {
+const BUILT: Record<Path, { mmus: readonly Mmu[]; rings: readonly number[] }> = {
   native: { mmus: ['none'], rings: [0] },
   'trap-and-emulate': { mmus: ['shadow'], rings: [1] },
   paravirt: { mmus: ['direct'], rings: [1, 3] },
@@ -19,7 +19,6 @@ export function checkSpec(spec: VmSpec): void {
   if (typeof spec.id !== 'string' || !isVmId(spec.id)) refuse(`"${shown(spec.id)}" cannot name a VM: lower-case letters, digits and inner hyphens, at most 63`);
   if (!PATHS.includes(spec.path)) refuse(`there is no path "${shown(spec.path)}"; there are ${PATHS.join(', ')}`);
   const built = BUILT[spec.path];
-  if (built === undefined) return refuse(`the path ${spec.path} is not built yet; there are ${Object.keys(BUILT).join(', ')}`);
   if (!built.mmus.includes(spec.mmu)) refuse(`on ${spec.path} there is no mmu "${shown(spec.mmu)}"; there is ${built.mmus.join(', ')}`);
   if (!built.rings.includes(spec.guestKernelRing)) refuse(`on ${spec.path} the guest's kernel runs in ring ${built.rings.join(' or ')}, not ${shown(spec.guestKernelRing)}`);
   if (!Number.isInteger(spec.memoryMiB) || spec.memoryMiB < MEMORY_MIB.least || spec.memoryMiB > MEMORY_MIB.most) refuse(`a VM has ${MEMORY_MIB.least} to ${MEMORY_MIB.most} MiB of memory, not ${shown(spec.memoryMiB)}`);

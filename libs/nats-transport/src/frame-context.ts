@@ -7,7 +7,8 @@ export class FrameContext extends BaseRpcContext<[]> {
   /** Parent for whatever the handler asks of others: the span of this dispatch once there is one. */
   trace: TraceContext | null;
 
-  constructor(readonly vmId: string, readonly group: SubjectGroup, private readonly message: Pick<WireMessage, 'subject'>, private readonly prefix: number, readonly header: FrameHeader) {
+  /** @param group null: a subject that all VMs share */
+  constructor(readonly vmId: string, readonly group: SubjectGroup | null, private readonly message: Pick<WireMessage, 'subject'>, private readonly prefix: number, readonly header: FrameHeader) {
     super([]);
     this.trace = header.trace;
   }

@@ -25,8 +25,8 @@ export class NatsClient extends ClientProxy {
    * Send a frame until it is answered.
    * @throws UnreachableError, RefusedError
    */
-  call(subject: string, frame: Uint8Array): Promise<Uint8Array> {
-    return this.mux.call(subject, frame);
+  call(subject: string, frame: Uint8Array, policy?: ResendPolicy, withdrawn?: AbortSignal): Promise<Uint8Array> {
+    return this.mux.call(subject, frame, policy, withdrawn);
   }
 
   /** @throws ControlFailure with the answer's error; UnreachableError */

@@ -1,6 +1,6 @@
 import { Server, type CustomTransportStrategy, type MessageHandler } from '@nestjs/microservices';
 import { UnreachableError } from '@ringside/machine';
-import { ProtocolError, encodeRefusal, groupSubjects, readHeader, type ControlError, type ControlRequest, type FrameHeader, type RefusalCode, type SubjectGroup } from '@ringside/protocol';
+import { ProtocolError, encodeRefusal, groupSubjects, readAskingVm, readHeader, type ControlError, type ControlRequest, type FrameHeader, type RefusalCode, type SubjectGroup } from '@ringside/protocol';
 import { isObservable, lastValueFrom } from 'rxjs';
 import { ControlMemory } from './control-memory.js';
 import { ControlContext, FrameContext, type DispatchHook } from './frame-context.js';
@@ -10,8 +10,12 @@ import type { Wire, WireMessage, WireSubscription } from './wire.js';
 /** Handlers on a VM's subjects are written with this in place of the id: `ringside.vm.{id}.exit.*`. */
 const VM_TEMPLATE = /^ringside\.vm\.\{id\}\.(exit|io|cpu|console)\.([a-z*-]+)$/;
 
-/** Second argument of `@MessagePattern`: every instance answers, or the request only reads and need not be remembered. */
-export interface PatternExtras { broadcast?: boolean; idempotent?: boolean }
+/**
+ * Second argument of `@MessagePattern`: every instance answers, or the request only reads and need not be remembered. `frames`: binary frames
+ * on a subject that all VMs share, answered by any member of this queue group; a repeated one is answered again, so the answer must
+ * depend on the frame alone.
+ */
+export interface PatternExtras { broadcast?: boolean; idempotent?: boolean; frames?: string }
 
 interface Claim {
   vmId: string;
@@ -103,9 +107,27 @@ export class NatsServer extends Server implements CustomTransportStrategy {
   }
 
   private listenControl(subject: string, handler: MessageHandler): void {
-    const { broadcast } = extrasOf(handler);
+    const { broadcast, frames } = extrasOf(handler);
+    if (frames !== undefined) {
+      const prefix = subject.lastIndexOf('.') + 1;
+      this.subscriptions.push(this.wire.subscribe(subject, (message) => this.sharedFrame(handler, prefix, message), frames));
+      return;
+    }
     const context = (message: WireMessage): ControlContext => new ControlContext(message.subject, '');
     this.subscriptions.push(this.wire.subscribe(subject, (message) => this.controlMessage(handler, context(message), message), broadcast === true ? undefined : this.options.queue));
+  }
+
+  private sharedFrame(handler: MessageHandler, prefix: number, message: WireMessage): void {
+    const header = this.header(message);
+    if (header === null) return;
+    let vmId: string;
+    try {
+      vmId = readAskingVm(message.data);
+    } catch (error) {
+      this.respond(message, this.failed(error, header));
+      return;
+    }
+    void this.run(handler, new FrameContext(vmId, null, message, prefix, header), message, null);
   }
 
   private vmMessage(claim: Claim, group: SubjectGroup, handlers: Map<string, MessageHandler>, prefix: number, message: WireMessage): void {

@@ -49,10 +49,11 @@ export class RequestMux {
   }
 
   /**
+   * @param withdrawn when it fires, nothing is sent again and the call rejects with its reason
    * @returns the reply's bytes
    * @throws UnreachableError when nobody has answered within the policy's timeout and resends
    */
-  call(subject: string, frame: Uint8Array, policy: ResendPolicy = this.policy): Promise<Uint8Array> {
+  call(subject: string, frame: Uint8Array, policy: ResendPolicy = this.policy, withdrawn?: AbortSignal): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
       if (this.closed) {
         reject(new UnreachableError(`the connection is closed; ${subject} was not sent`));
@@ -62,6 +63,7 @@ export class RequestMux {
       const now = performance.now();
       const reply = this.inbox + token;
       this.pending.set(token, { subject, frame, reply, policy, sentAt: now, resendAt: now + policy.firstWaitMs, waitMs: policy.firstWaitMs, resends: 0, noResponders: false, resolve, reject });
+      withdrawn?.addEventListener('abort', () => { if (this.pending.delete(token)) reject(withdrawn.reason as Error); }, { once: true });
       this.counts.requests++;
       this.wire.publish(subject, frame, reply);
       this.arm(policy.firstWaitMs);

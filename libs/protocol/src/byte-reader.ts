@@ -65,10 +65,10 @@ export class ByteReader {
     return name;
   }
 
-  /** A copy, so that what is decoded does not hold on to the socket's buffer. */
+  /** A copy in a buffer of its own, so that what is decoded does not hold on to the socket's: `slice` of a Node Buffer would be a view. */
   raw(count: number): Uint8Array {
     const at = this.advance(count);
-    return this.bytes.slice(at, at + count);
+    return new Uint8Array(this.bytes.subarray(at, at + count));
   }
 
   blob(): Uint8Array {

@@ -60,6 +60,8 @@ export interface MachineDigest { memory: string; registers: string; stateHash: s
 
 export interface CreateMachine {
   spec: VmSpec; epoch: number; monitorBytes: number; native: boolean;
+  /** Binary translation: where in monitor space guest-cpu keeps translations, bytes; null on the other paths. */
+  translationCache: { offset: number; bytes: number } | null;
   /** [exit reason, state groups]. */
   stateGroups: [number, number][];
 }
@@ -118,7 +120,7 @@ export interface ConsoleMessages extends Partial<Record<ConsoleVerb, { request: 
 
 /** One service instance's answer on `ringside.ctl.services`. */
 export interface ServiceStatus {
-  service: 'guest-cpu' | 'hypervisor' | 'device-model';
+  service: 'guest-cpu' | 'hypervisor' | 'device-model' | 'translator';
   instance: string;
   pid: number;
   node: string;

@@ -1,6 +1,7 @@
 import { ByteReader } from './byte-reader.js';
 import { ByteWriter } from './byte-writer.js';
 import { ProtocolError } from './protocol-error.js';
+import { isVmId } from './subjects.js';
 
 /**
  * Every frame on the exit path begins with the same 40 bytes (little-endian), so that a transport, or anybody who
@@ -26,11 +27,12 @@ export const FrameKind = {
   Exit: 1, ExitReply: 2, BusRequest: 3, BusReply: 4, MemoryRead: 5, MemoryData: 6, ApplyEffects: 7, Acknowledge: 8, ConsoleOutput: 9,
   /** In place of a reply: the receiver refused or failed, by name. */
   Refusal: 10,
+  TranslationRequest: 11, TranslationReply: 12,
 } as const;
 export type FrameKind = (typeof FrameKind)[keyof typeof FrameKind];
 
 /** Who sends. Two senders may ask the same service about the same VM (guest-cpu by a granted port, ring -1 for an exit). */
-export const Hop = { GuestCpu: 0, Hypervisor: 1, DeviceModel: 2, Client: 3 } as const;
+export const Hop = { GuestCpu: 0, Hypervisor: 1, DeviceModel: 2, Client: 3, Translator: 4 } as const;
 export type Hop = (typeof Hop)[keyof typeof Hop];
 
 /** W3C trace context (www.w3.org/TR/trace-context) of a sampled span. Ids in lower-case hexadecimal, 32 and 16 digits. */
@@ -75,9 +77,9 @@ export function readHeader(bytes: Uint8Array): FrameHeader {
   if (bytes[0] !== MAGIC) throw new ProtocolError('magic', `a frame begins with 0x52, this with 0x${(bytes[0] as number).toString(16)}`);
   if (bytes[1] !== VERSION) throw new ProtocolError('version', `frame version ${bytes[1]}; this release speaks ${VERSION}`);
   const kind = bytes[2] as number;
-  if (kind < FrameKind.Exit || kind > FrameKind.Refusal) throw new ProtocolError('kind', `frame kind ${kind}`);
+  if (kind < FrameKind.Exit || kind > FrameKind.TranslationReply) throw new ProtocolError('kind', `frame kind ${kind}`);
   const hop = bytes[3] as number;
-  if (hop > Hop.Client) throw new ProtocolError('value', `hop ${hop}`);
+  if (hop > Hop.Translator) throw new ProtocolError('value', `hop ${hop}`);
   return { kind: kind as FrameKind, hop: hop as Hop, epoch: u32At(bytes, 4), seq: u32At(bytes, 8), ordinal: (bytes[12] as number) | ((bytes[13] as number) << 8), trace: readTrace(bytes) };
 }
 
@@ -86,6 +88,27 @@ export function readBody(bytes: Uint8Array, kind: FrameKind): { header: FrameHea
   const header = readHeader(bytes);
   if (header.kind !== kind) throw new ProtocolError('kind', `frame kind ${header.kind} where ${kind} was expected`);
   return { header, body: new ByteReader(bytes, HEADER_BYTES) };
+}
+
+/**
+ * The VM that asks, of a request on a subject that all VMs share: its id begins the body, as a text (u16 length, UTF-8).
+ * @throws ProtocolError
+ */
+export function readAskingVm(frame: Uint8Array): string {
+  return vmIn(new ByteReader(frame, HEADER_BYTES));
+}
+
+/** Checks the header and returns a reader of what follows the asking VM's id. */
+export function readSharedBody(frame: Uint8Array, kind: FrameKind): ByteReader {
+  const { body } = readBody(frame, kind);
+  vmIn(body);
+  return body;
+}
+
+function vmIn(body: ByteReader): string {
+  const vmId = body.text();
+  if (!isVmId(vmId)) throw new ProtocolError('value', 'the asking VM has no name');
+  return vmId;
 }
 
 function readTrace(bytes: Uint8Array): TraceContext | null {

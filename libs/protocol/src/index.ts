@@ -7,3 +7,4 @@ export * from './memory-codec.js';
 export * from './protocol-error.js';
 export * from './refusal-codec.js';
 export * from './subjects.js';
+export * from './translation-codec.js';

@@ -2,7 +2,7 @@ import type { Bus } from '@ringside/machine';
 import { exitReasonName } from '@ringside/x86';
 
 /**
- * Every subject of Ringside. Per VM: `ringside.vm.<id>.<group>.<last>`; control plane: `ringside.ctl.<verb>`.
+ * Every subject of Ringside. Per VM: `ringside.vm.<id>.<group>.<last>`; control plane: `ringside.ctl.<verb>`; translators: `ringside.translate`.
  * On a VM's subjects its id is one token, so a subject permission (`ringside.vm.7.>`) is an isolation boundary.
  */
 export type SubjectGroup = 'exit' | 'io' | 'cpu' | 'console';
@@ -35,6 +35,8 @@ export const ioSubject = (vmId: string, bus: Bus): string => `ringside.vm.${vmId
 export const cpuSubject = (vmId: string, verb: CpuVerb): string => `ringside.vm.${vmId}.cpu.${verb}`;
 export const consoleSubject = (vmId: string, verb: ConsoleVerb): string => `ringside.vm.${vmId}.console.${verb}`;
 export const controlSubject = (verb: ControlVerb): string => `ringside.ctl.${verb}`;
+/** Guest code to any translator of the queue group, which has the same name: a miss of a VM's translation cache. */
+export const TRANSLATE_SUBJECT = 'ringside.translate';
 /** Every instance of every service answers: who is there. */
 export const SERVICES_SUBJECT = 'ringside.ctl.services';
 /** All of a VM's subjects of one group: what a service subscribes to when it claims the VM. */

@@ -1,10 +1,10 @@
 import { SpanKind } from '@opentelemetry/api';
-import { subjectTemplate, type FrameHeader, type SubjectGroup, type TraceContext } from '@ringside/protocol';
+import { subjectTemplate, TRANSLATE_SUBJECT, type FrameHeader, type SubjectGroup, type TraceContext } from '@ringside/protocol';
 import { Attribute } from './attributes.js';
 import type { OpenSpan, Telemetry } from './telemetry.js';
 
 /** The part of a dispatched message that a span tells of. */
-export interface Dispatched { vmId: string; group: SubjectGroup; last: string; header: FrameHeader; trace: TraceContext | null }
+export interface Dispatched { vmId: string; /** Null: a subject that all VMs share. */ group: SubjectGroup | null; last: string; header: FrameHeader; trace: TraceContext | null }
 
 /** Server spans: one around the handler of each sampled frame. What the handler asks of others becomes its child. */
 export class DispatchSpans {
@@ -25,11 +25,12 @@ export class DispatchSpans {
 }
 
 /** `exit.cpuid` is called by its reason, a bus cycle by its bus. */
-export function spanName(group: SubjectGroup, last: string): string {
-  return group === 'exit' ? last : group === 'io' ? last : group === 'cpu' && last === 'read' ? 'guest memory read' : `${group} ${last}`;
+export function spanName(group: SubjectGroup | null, last: string): string {
+  return group === null || group === 'exit' || group === 'io' ? last : group === 'cpu' && last === 'read' ? 'guest memory read' : `${group} ${last}`;
 }
 
-export function messaging(vmId: string, group: SubjectGroup, last: string): Record<string, string> {
+export function messaging(vmId: string, group: SubjectGroup | null, last: string): Record<string, string> {
+  if (group === null) return { [Attribute.MessagingSystem]: 'nats', [Attribute.Destination]: TRANSLATE_SUBJECT };
   return {
     [Attribute.MessagingSystem]: 'nats',
     [Attribute.Destination]: `ringside.vm.${vmId}.${group}.${last}`,

@@ -45,14 +45,15 @@ export class MachineTracer {
    * is counted, on the root span.
    */
   message(name: string, attributes: () => Record<string, string | number>): OpenSpan | null {
-    if (this.root === null) this.beginSlice();
-    if (this.root === null || this.spans + RESERVE > MAX_SPANS_PER_TRACE) {
-      this.untraced++;
-      return null;
-    }
-    this.traced++;
-    this.spans += SPANS_PER_HOP;
-    return this.telemetry.span(name, SpanKind.CLIENT, this.root.context, { [Attribute.VmId]: this.vm.id, [Attribute.VcpuId]: 0, [Attribute.Path]: this.vm.path, ...attributes() });
+    return this.counted(() => this.telemetry.span(name, SpanKind.CLIENT, this.root!.context, { ...this.ofVm(), ...attributes() }));
+  }
+
+  /** A translation miss: the span of the whole, with the message's client span under it. Counts as a message. */
+  miss(name: string, attributes: () => Record<string, string | number>, message: Record<string, string | number>): { whole: OpenSpan; message: OpenSpan } | null {
+    return this.counted(() => {
+      const whole = this.telemetry.span(name, SpanKind.INTERNAL, this.root!.context, { ...this.ofVm(), ...attributes() });
+      return { whole, message: this.telemetry.span(name, SpanKind.CLIENT, whole.context, { ...this.ofVm(), ...message }) };
+    });
   }
 
   /** What a traced message caused, as its reply says: at most NESTED_LIMIT of them are spans. */
@@ -66,9 +67,24 @@ export class MachineTracer {
     this.endRoot(error);
   }
 
+  private counted<T>(make: () => T): T | null {
+    if (this.root === null) this.beginSlice();
+    if (this.root === null || this.spans + RESERVE > MAX_SPANS_PER_TRACE) {
+      this.untraced++;
+      return null;
+    }
+    this.traced++;
+    this.spans += SPANS_PER_HOP;
+    return make();
+  }
+
+  private ofVm(): Record<string, string | number> {
+    return { [Attribute.VmId]: this.vm.id, [Attribute.VcpuId]: 0, [Attribute.Path]: this.vm.path };
+  }
+
   private begin(kind: 'operation' | 'slice', name: string, attributes: Record<string, string>): void {
     const links = kind === 'slice' && this.lastSlice !== null ? [{ context: { ...this.lastSlice.context, traceFlags: 1 } }] : [];
-    this.root = this.telemetry.span(name, SpanKind.INTERNAL, null, { [Attribute.VmId]: this.vm.id, [Attribute.VcpuId]: 0, [Attribute.Path]: this.vm.path, ...attributes }, links);
+    this.root = this.telemetry.span(name, SpanKind.INTERNAL, null, { ...this.ofVm(), ...attributes }, links);
     this.kind = kind;
     this.spans = 1;
     this.traced = 0;

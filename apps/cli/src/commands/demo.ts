@@ -24,6 +24,7 @@ const about: Record<BuiltPath, string> = {
   native: 'No hypervisor. The kernel runs in ring 0; every port access is a bus cycle straight to the board.',
   'trap-and-emulate': 'The unmodified kernel in ring 1, deprivileged: what is privileged traps and is emulated. Sensitive instructions that do not trap mislead it: why x86 was not virtualizable.',
   paravirt: 'The kernel knows that it is a guest. It runs in ring 1 and asks by hypercall (int 0x82, Xen\'s interface) for what only ring 0 may do.',
+  'binary-translation': 'The unmodified kernel again, but its code is translated before it runs, in ring 1: what is privileged or sensitive is rewritten or calls ring -1. Applications run as they are.',
   'hardware-assisted': 'The same unmodified kernel in ring 0, but in non-root mode: what ring -1 asked the processor to leave for becomes a VM exit.',
 };
 

@@ -22,7 +22,7 @@ export interface RunRequest {
 
 export interface PathRun { setting: Setting; record: VmRecord; statistics: VmStatistics; results: OperationResult[] }
 
-const ENDED: readonly MachineState[] = ['shutdown', 'triple-fault', 'crashed', 'unsupported-mode', 'unreachable', 'stopped'];
+const ENDED: readonly MachineState[] = ['shutdown', 'triple-fault', 'crashed', 'unsupported-mode', 'unreachable', 'translation-refused', 'stopped'];
 
 /** Boots one VM, lets its shell do every operation, halts it, and reads what guest-cpu counted. The VM is deleted afterwards. */
 export async function runPath(client: ControlClient, request: RunRequest): Promise<PathRun> {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Failure } from '../failure.js';
 import { Child } from './child.js';
 
-export const SERVICES = ['device-model', 'hypervisor', 'guest-cpu'] as const;
+export const SERVICES = ['device-model', 'hypervisor', 'translator', 'guest-cpu'] as const;
 export type ServiceName = (typeof SERVICES)[number];
 
 export interface ServiceOptions {

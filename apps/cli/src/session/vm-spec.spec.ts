@@ -8,6 +8,7 @@ describe('vmSpec', () => {
     expect(vmSpec({ ...base, path: 'hardware-assisted' })).toMatchObject({ mmu: 'nested', guestKernelRing: 0, grantedPorts: [] });
     expect(vmSpec({ ...base, path: 'paravirt' })).toMatchObject({ mmu: 'direct', guestKernelRing: 1, guest: 'ringlet-pv' });
     expect(vmSpec({ ...base, path: 'paravirt', guestKernelRing: 3 })).toMatchObject({ guestKernelRing: 3, guest: 'ringlet-pv' });
+    expect(vmSpec({ ...base, path: 'binary-translation' })).toMatchObject({ mmu: 'shadow', guestKernelRing: 1, guest: 'ringlet' });
     expect(vmSpec({ ...base, path: 'paravirt' }).grantedPorts).toContainEqual({ from: 0x378, to: 0x37a });
   });
 
@@ -32,7 +33,7 @@ describe('vmSpec', () => {
 
   test('words of the command line', () => {
     expect(parsePath('native')).toBe('native');
-    expect(() => parsePath('binary-translation')).toThrow('is not built yet');
+    expect(parsePath('binary-translation')).toBe('binary-translation');
     expect(() => parsePath('warp')).toThrow('There is no path "warp"');
     expect(() => parseClock('modelled')).toThrow('There is no clock "modelled"; there are virtual, real, modelled:pentium4, modelled:core2, modelled:nehalem.');
     expect(parseClock('modelled:core2')).toBe('modelled:core2');

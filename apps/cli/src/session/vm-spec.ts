@@ -1,10 +1,10 @@
-import { CLOCKS, generationRefusal, modelledTable, parseClockName, PATHS, type ClockKind, type Mmu, type Path, type ScriptStep, type VmSpec } from '@ringside/machine';
+import { CLOCKS, generationRefusal, modelledTable, parseClockName, type ClockKind, type Mmu, type Path, type ScriptStep, type VmSpec } from '@ringside/machine';
 import { RINGLET } from '@ringside/guests';
 import { isVmId } from '@ringside/protocol';
 import { usageFailure } from '../failure.js';
 
 /** What this version runs. */
-export const BUILT_PATHS = ['native', 'trap-and-emulate', 'paravirt', 'hardware-assisted'] as const satisfies readonly Path[];
+export const BUILT_PATHS = ['native', 'trap-and-emulate', 'paravirt', 'binary-translation', 'hardware-assisted'] as const satisfies readonly Path[];
 export type BuiltPath = (typeof BUILT_PATHS)[number];
 
 interface PathChoices { mmus: readonly Mmu[]; rings: readonly VmSpec['guestKernelRing'][] }
@@ -13,6 +13,7 @@ const choices: Record<BuiltPath, PathChoices> = {
   native: { mmus: ['none'], rings: [0] },
   'trap-and-emulate': { mmus: ['shadow'], rings: [1] },
   paravirt: { mmus: ['direct'], rings: [1, 3] },
+  'binary-translation': { mmus: ['shadow'], rings: [1] },
   'hardware-assisted': { mmus: ['nested', 'shadow'], rings: [0] },
 };
 
@@ -23,7 +24,6 @@ export const BUILT_IN_DISKS = ['ringlet'] as const;
 export function parsePath(text: string): BuiltPath {
   const path = BUILT_PATHS.find((name) => name === text);
   if (path !== undefined) return path;
-  if (PATHS.some((name) => name === text)) throw usageFailure(`The path ${text} is not built yet; there are ${BUILT_PATHS.join(', ')}.`);
   throw usageFailure(`There is no path "${text}"; there are ${BUILT_PATHS.join(', ')}.`);
 }
 

@@ -19,15 +19,18 @@ export interface ServiceEnvironment {
   faults: { percent: number; seed: number } | null;
 }
 
+/** @throws Error with one sentence when the variable is neither empty nor a whole number from 0 to `most` */
+export function wholeNumber(variables: Record<string, string | undefined>, name: string, fallback: number, most: number): number {
+  const text = variables[name];
+  if (text === undefined || text === '') return fallback;
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 0 || value > most) throw new Error(`${name} is "${text}": it has to be a whole number from 0 to ${most}`);
+  return value;
+}
+
 /** @throws Error with one sentence when a variable has no meaning */
 export function readEnvironment(variables: Record<string, string | undefined>): ServiceEnvironment {
-  const number = (name: string, fallback: number, most: number): number => {
-    const text = variables[name];
-    if (text === undefined || text === '') return fallback;
-    const value = Number(text);
-    if (!Number.isInteger(value) || value < 0 || value > most) throw new Error(`${name} is "${text}": it has to be a whole number from 0 to ${most}`);
-    return value;
-  };
+  const number = (name: string, fallback: number, most: number): number => wholeNumber(variables, name, fallback, most);
   return {
     natsUrl: variables['NATS_URL'] || DEFAULT_NATS_URL,
     port: number('PORT', 0, 65_535),
