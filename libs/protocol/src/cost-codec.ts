@@ -37,7 +37,7 @@ function primitiveAt(index: number): MonitorPrimitive {
 }
 
 const MONITORS: Readonly<Record<MonitorPrimitive, true>> = {
-  'monitor-dispatch': true, 'guest-word': true, 'page-table-entry': true, 'descriptor-check': true, 'code-lookup': true, 'device-access': true,
+  'monitor-dispatch': true, 'guest-word': true, 'page-table-entry': true, 'descriptor-check': true, 'instruction-decode': true, 'code-lookup': true, 'translation': true, 'device-access': true,
 };
 function isMonitors(name: string): name is MonitorPrimitive {
   return name in MONITORS;

@@ -200,7 +200,7 @@ export class VirtualMachine {
 
   statistics(): MachineStatistics {
     const { misled, misledCount } = this.processor.cpu;
-    return { ...this.books.statistics(this.moment()), misled: misled === null ? null : { ...misled, count: misledCount } };
+    return { ...this.books.statistics(this.moment()), misled: misled === null ? null : { ...misled, count: misledCount }, translation: this.translations === null ? null : { ...this.translations.counts } };
   }
 
   get recorder(): OperationRecorder {
@@ -291,6 +291,7 @@ export class VirtualMachine {
       if (unit === null) return;
       const placed = translations.install(request, unit);
       translator.settled?.(placed);
+      if ('unit' in placed) this.meter.translated(placed.unit.instructions.length);
       if ('rejected' in placed) this.enter('translation-refused', `no translation of the code at 0x${request.eip.toString(16)}: ${placed.rejected}`);
     });
   }
@@ -455,6 +456,7 @@ export class VirtualMachine {
     const { processor } = this;
     return {
       retired: processor.retired, executed: processor.executed, virtualNs: this.now, wallNs: this.ports.wallClock(), resends: this.ports.resends?.() ?? 0,
+      ...(this.translations === null ? {} : { translation: { ...this.translations.counts } }),
       primitives: this.meter.total(processor.executed, eventCounts(processor.cpu)),
     };
   }

@@ -1,5 +1,5 @@
 import type { Bus, BusReply, BusRequest, Disposition, Effect, Exit, ExitCost, ExitReply, MaybePromise, MemorySpace, MonitorPrimitive, MonitorWork } from '@ringside/machine';
-import type { BusAccess } from '@ringside/x86';
+import { ExitReason, type BusAccess } from '@ringside/x86';
 import type { MonitorPorts } from './monitor-ports.js';
 
 const { floor, min, max } = Math;
@@ -41,6 +41,7 @@ export class Transaction {
 
   constructor(readonly exit: Exit, private readonly ports: MonitorPorts) {
     this.began = this.stopwatch();
+    if (isDecoded(exit)) this.charge('instruction-decode');
   }
 
   /** Count work; false once the guest has asked for too much. */
@@ -157,6 +158,14 @@ export class Transaction {
   private stopwatch(): number {
     return this.ports.stopwatch?.() ?? 0;
   }
+}
+
+/**
+ * Whether hardware would have made ring -1 decode the guest's instruction. The processor's decode assist saves the handlers that, but no generation
+ * that is modelled has it: it names the port of IN and OUT, the register of a CR access, and no more. A callout is known from its translation.
+ */
+function isDecoded({ reason, access, instruction }: Exit): boolean {
+  return reason !== ExitReason.Callout && (access === null ? instruction != null : access.space === 'memory');
 }
 
 /** Put the part of `effect` that lies in the chunk at `base` over it. */

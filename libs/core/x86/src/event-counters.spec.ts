@@ -3,7 +3,7 @@ import { StepResult } from './step.js';
 import { CODE, CS0, CS3, DS0, DS3, Guest, STACK3, USER_CODE, handler, word } from './testing/guest.js';
 
 const NOTHING: ProcessorEventCounts = {
-  gateEntries: 0, irets: 0, pageWalkReads: 0, nestedWalkReads: 0, controlRegisterWrites: 0, segmentLoads: 0, divisions: 0, serializing: 0, timeStamps: 0,
+  gateEntries: 0, irets: 0, pageWalkReads: 0, nestedWalkReads: 0, controlRegisterWrites: 0, segmentLoads: 0, divisions: 0, serializing: 0, timeStamps: 0, lookupJumps: 0, translationGates: 0, translationEntries: 0,
 };
 
 /** What the code of ring 0, run to its HLT, makes the processor count. */

@@ -19,14 +19,26 @@ export const SEGMENT_LOADS = FIRST + 5;
 export const DIVISIONS = FIRST + 6;
 export const SERIALIZING = FIRST + 7;
 export const TIME_STAMPS = FIRST + 8;
+/** At the end of each look-up of translated code: one jump for all targets, which no processor of its time foresees. */
+export const LOOKUP_JUMPS = FIRST + 9;
+/** Gates of translated code that lead to the monitor and straight back: where to go on, or whether an interrupt waits. */
+export const TRANSLATION_GATES = FIRST + 10;
+/** Translated code entered by the guest's EIP: the monitor has looked it up. */
+export const TRANSLATION_ENTRIES = FIRST + 11;
 
 /** The counters by name, as a record of their values now. */
 export function eventCounts({ f64 }: Cpu): ProcessorEventCounts {
   return {
     gateEntries: f64[GATE_ENTRIES]!, irets: f64[IRETS]!, pageWalkReads: f64[PAGE_WALK_READS]!, nestedWalkReads: f64[NESTED_WALK_READS]!,
     controlRegisterWrites: f64[CONTROL_REGISTER_WRITES]!, segmentLoads: f64[SEGMENT_LOADS]!, divisions: f64[DIVISIONS]!,
-    serializing: f64[SERIALIZING]!, timeStamps: f64[TIME_STAMPS]!,
+    serializing: f64[SERIALIZING]!, timeStamps: f64[TIME_STAMPS]!, lookupJumps: f64[LOOKUP_JUMPS]!,
+    translationGates: f64[TRANSLATION_GATES]!, translationEntries: f64[TRANSLATION_ENTRIES]!,
   };
+}
+
+/** An event that went through a gate into the translation cache has not been delivered after all: it begins anew. */
+export function forgetGateEntry({ f64 }: Cpu): void {
+  f64[GATE_ENTRIES]! -= 1;
 }
 
 export interface ProcessorEventCounts {
@@ -42,4 +54,7 @@ export interface ProcessorEventCounts {
   /** CPUID, INVLPG, WRMSR. */
   readonly serializing: number;
   readonly timeStamps: number;
+  readonly lookupJumps: number;
+  readonly translationGates: number;
+  readonly translationEntries: number;
 }

@@ -1,4 +1,5 @@
 import type { Cpu } from './cpu.js';
+import { LOOKUP_JUMPS } from './event-counters.js';
 import { ExitReason } from './exit-reason.js';
 import { GP, leave, raise } from './fault.js';
 import type { InstructionFunction } from './instruction.js';
@@ -33,7 +34,10 @@ export const MONITOR_DATA_INSTRUCTIONS: Readonly<Record<string, InstructionFunct
   '0FB6': (cpu, slot) => { cpu.i32[register(cpu, slot)] = cpu.u8[place(cpu, slot, 1)]!; },
   '0FB7': (cpu, slot) => { cpu.i32[register(cpu, slot)] = cpu.u16[place(cpu, slot, 2) >> 1]!; },
   'FF/6': (cpu, slot) => push32(cpu, cpu.i32[place(cpu, slot, 4) >> 2]!),
-  'FF/4': (cpu, slot) => { cpu.i32[EIP] = cpu.i32[place(cpu, slot, 4) >> 2]!; },
+  'FF/4': (cpu, slot) => {
+    cpu.i32[EIP] = cpu.i32[place(cpu, slot, 4) >> 2]!;
+    cpu.f64[LOOKUP_JUMPS]! += 1;
+  },
 };
 
 /** A gate of translated code: to the processor's own part of the monitor, which finds out by EIP what is wanted (translated-code.ts). */

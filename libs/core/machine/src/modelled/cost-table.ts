@@ -10,6 +10,7 @@ export const PRIMITIVES = {
   'control-register-write': 'MOV to a control register, CLTS or LMSW, or LGDT, LIDT, LLDT, LTR',
   'serializing': 'CPUID, INVLPG, WRMSR or another instruction that waits for all before it',
   'time-stamp': 'RDTSC',
+  'lookup-jump': 'the indirect jump that ends a look-up inside the translation cache: one for all targets, so it is mispredicted',
   // Events of the processor.
   'gate-entry': 'an event through a gate of the IDT: descriptors checked, frame pushed, CS:EIP loaded',
   'iret': 'IRET: frame popped, descriptors checked',
@@ -26,13 +27,15 @@ export const PRIMITIVES = {
   'guest-word': 'one word of guest memory read or written by the monitor',
   'page-table-entry': 'one page-table entry (nested, shadow, or a paravirtualized guest\'s) that the monitor checks and writes, or whose references it takes or drops',
   'descriptor-check': 'one descriptor or gate checked by the monitor',
-  'code-lookup': 'one look-up of guest code in the translation cache',
+  'instruction-decode': 'one guest instruction fetched and decoded by the monitor, to emulate it or to know what it stores',
+  'code-lookup': 'one look-up of guest code by the monitor, before translated code is entered or chained',
+  'translation': 'one guest instruction translated',
   'device-access': 'one access to a device, carried out by the monitor\'s model of it',
 } as const;
 export type Primitive = keyof typeof PRIMITIVES;
 export const PRIMITIVE_NAMES = Object.keys(PRIMITIVES) as readonly Primitive[];
 /** What handlers of the monitor charge for by themselves (Transaction.charge in libs/core/vmm). */
-export type MonitorPrimitive = 'monitor-dispatch' | 'guest-word' | 'page-table-entry' | 'descriptor-check' | 'code-lookup' | 'device-access';
+export type MonitorPrimitive = 'monitor-dispatch' | 'guest-word' | 'page-table-entry' | 'descriptor-check' | 'instruction-decode' | 'code-lookup' | 'translation' | 'device-access';
 
 /** Where a figure is from. `quoted`: the page says so, at this address. `assumed`: no page that could be opened says so, and this is why it is what it is. */
 export type FigureSource = { readonly quoted: string; readonly url: string } | { readonly assumed: string };

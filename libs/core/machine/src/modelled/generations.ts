@@ -17,7 +17,9 @@ const monitorFigures = (instruction: number): Record<MonitorPrimitive, Figure> =
   'guest-word': assumed(20 * instruction, 'about 20 instructions: check the address, find the page, copy'),
   'page-table-entry': assumed(60 * instruction, 'about 60 instructions: check flags and the frame\'s type, count references, write'),
   'descriptor-check': assumed(30 * instruction, 'about 30 instructions: fields taken apart and compared'),
+  'instruction-decode': assumed(150 * instruction, 'about 150 instructions: bytes fetched through the guest\'s page tables, prefixes, opcode and operands taken apart'),
   'code-lookup': assumed(20 * instruction, 'about 20 instructions: hash and compare'),
+  'translation': assumed(500 * instruction, 'several hundred instructions: decode, choose the sequence, emit it and its side table'),
   'device-access': assumed(100 * instruction, 'about 100 instructions: find the device by its address, call it, change its registers'),
 });
 
@@ -36,6 +38,7 @@ export const PENTIUM_4: CostTable = {
     'control-register-write': quoted(140, 'a CR8 write by translated code takes 35 cycles, about four times less than a native one'),
     'serializing': assumed(300, 'a pipeline of 31 stages drains, and microcode runs'),
     'time-stamp': assumed(100, 'RDTSC of NetBurst waits for earlier instructions'),
+    'lookup-jump': assumed(30, 'a misprediction costs about the length of the pipeline, 31 stages'),
     'gate-entry': assumed(600, 'of the 889 cycles of a native #DE with its handler and IRET (quoted in the same place as the IN); how they divide is assumed'),
     'iret': assumed(250, 'of the same 889 cycles as gate-entry'),
     'page-walk-read': assumed(60, 'half of the entries are in a cache; a native #PF takes 1093 cycles where #DE takes 889'),
@@ -62,6 +65,7 @@ export const CORE_2: CostTable = {
     'control-register-write': assumed(60, 'as on the Pentium 4, with a shorter pipeline'),
     'serializing': assumed(150, 'a pipeline of 14 stages drains'),
     'time-stamp': assumed(60, 'as on the Pentium 4, with a shorter pipeline'),
+    'lookup-jump': assumed(15, 'a misprediction costs about the length of the pipeline, 14 stages'),
     'gate-entry': assumed(250, 'in the proportion of the VM transitions to the Pentium 4\'s'),
     'iret': assumed(120, 'in the proportion of the VM transitions to the Pentium 4\'s'),
     'page-walk-read': assumed(25, 'page walks go through the data cache'),
@@ -90,6 +94,7 @@ export const NEHALEM: CostTable = {
     'control-register-write': assumed(50, 'as on Core 2, a little faster'),
     'serializing': assumed(120, 'as on Core 2, a little faster'),
     'time-stamp': assumed(25, 'RDTSC counts at a constant rate and waits for less'),
+    'lookup-jump': assumed(17, 'a misprediction costs about the length of the pipeline, a little longer than Core 2\'s'),
     'gate-entry': assumed(220, 'as on Core 2, a little faster'),
     'iret': assumed(110, 'as on Core 2, a little faster'),
     'page-walk-read': assumed(15, 'page walks go through the data cache, and upper levels are cached'),

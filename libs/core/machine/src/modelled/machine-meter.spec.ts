@@ -3,7 +3,7 @@ import type { Exit, ExitReply, SegmentState } from '../exit.js';
 import { SEGMENT_NAMES } from '../effect.js';
 import { MachineMeter, primitivesBetween } from './machine-meter.js';
 
-const NO_EVENTS = { gateEntries: 0, irets: 0, pageWalkReads: 0, nestedWalkReads: 0, controlRegisterWrites: 0, segmentLoads: 0, divisions: 0, serializing: 0, timeStamps: 0 };
+const NO_EVENTS = { gateEntries: 0, irets: 0, pageWalkReads: 0, nestedWalkReads: 0, controlRegisterWrites: 0, segmentLoads: 0, divisions: 0, serializing: 0, timeStamps: 0, lookupJumps: 0, translationGates: 0, translationEntries: 0 };
 const NOTHING: SegmentState = { selector: 0, base: 0, limit: 0, rights: 0 };
 
 const exitWith = (change: Partial<Exit>): Exit => ({
@@ -59,4 +59,12 @@ test('instructions with a class of their own are no plain ones, and the processo
   const total = meter.total(100, { ...NO_EVENTS, divisions: 3, timeStamps: 2, irets: 4, gateEntries: 5, pageWalkReads: 6 });
   expect(primitivesBetween({}, total)).toEqual({ 'instruction': 91, 'division': 3, 'time-stamp': 2, 'iret': 4, 'gate-entry': 6, 'page-walk-read': 6 });
   expect(primitivesBetween(total, total)).toEqual({});
+});
+
+test('translated code that asks the monitor where to go on costs a gate, a look-up and the way back; a new unit its translation', () => {
+  const meter = new MachineMeter();
+  meter.translated(12);
+  expect(primitivesBetween({}, meter.total(50, { ...NO_EVENTS, lookupJumps: 4, translationGates: 2, translationEntries: 3 }))).toEqual({
+    'instruction': 46, 'lookup-jump': 4, 'gate-entry': 3, 'iret': 3, 'monitor-dispatch': 3, 'code-lookup': 5, 'translation': 12,
+  });
 });

@@ -18,7 +18,7 @@ const ALWAYS_READ = 2;
 export class MachineMeter {
   private readonly counts = {
     'gate-entry': 0, 'iret': 0, 'port-cycle': 0, 'vm-exit': 0, 'vm-entry': 0, 'vmcs-read': 0, 'vmcs-write': 0,
-    'monitor-dispatch': 0, 'guest-word': 0, 'page-table-entry': 0, 'descriptor-check': 0, 'code-lookup': 0, 'device-access': 0,
+    'monitor-dispatch': 0, 'guest-word': 0, 'page-table-entry': 0, 'descriptor-check': 0, 'instruction-decode': 0, 'code-lookup': 0, 'translation': 0, 'device-access': 0,
   } satisfies Partial<Record<Primitive, number>>;
 
   left(exit: Exit, deprivileged: boolean): void {
@@ -50,6 +50,15 @@ export class MachineMeter {
     }
   }
 
+  /** A translation miss: into the monitor and back, and what it does there. `instructions`: guest instructions of the new unit. */
+  translated(instructions: number): void {
+    const { counts } = this;
+    counts['gate-entry']++;
+    counts['monitor-dispatch']++;
+    counts.translation += instructions;
+    counts.iret++;
+  }
+
   /** An access of the guest's that went to the board without an exit: each element is a cycle. */
   cycle(access: BusAccess): void {
     if (access.space === 'port') this.counts['port-cycle'] += access.count;
@@ -58,12 +67,13 @@ export class MachineMeter {
   /** All of it, with what the processor counted, since the machine began. `executed`: all instructions, those with a class of their own among them. */
   total(executed: number, events: ProcessorEventCounts): PrimitiveCounts {
     const { counts } = this;
-    const { divisions, segmentLoads, controlRegisterWrites, serializing, timeStamps, gateEntries, irets, pageWalkReads, nestedWalkReads } = events;
+    const { divisions, segmentLoads, controlRegisterWrites, serializing, timeStamps, lookupJumps, translationGates, translationEntries, gateEntries, irets, pageWalkReads, nestedWalkReads } = events;
     return {
       ...counts,
-      'instruction': executed - divisions - segmentLoads - controlRegisterWrites - serializing - timeStamps - irets,
-      'division': divisions, 'segment-load': segmentLoads, 'control-register-write': controlRegisterWrites, 'serializing': serializing, 'time-stamp': timeStamps,
-      'gate-entry': counts['gate-entry'] + gateEntries, 'iret': counts.iret + irets, 'page-walk-read': pageWalkReads, 'nested-walk-read': nestedWalkReads,
+      'instruction': executed - divisions - segmentLoads - controlRegisterWrites - serializing - timeStamps - lookupJumps - irets,
+      'division': divisions, 'segment-load': segmentLoads, 'control-register-write': controlRegisterWrites, 'serializing': serializing, 'time-stamp': timeStamps, 'lookup-jump': lookupJumps,
+      'monitor-dispatch': counts['monitor-dispatch'] + translationGates, 'code-lookup': counts['code-lookup'] + translationGates + translationEntries,
+      'gate-entry': counts['gate-entry'] + gateEntries + translationGates, 'iret': counts.iret + irets + translationGates, 'page-walk-read': pageWalkReads, 'nested-walk-read': nestedWalkReads,
     };
   }
 }

@@ -55,6 +55,7 @@ async function deliver(exit: DeprivilegedExit, { vector, type, errorCode }: Virt
   const error = (vector << 3) | ERROR_IDT | ext;
   if (vector * 8 + 7 > vcpu.idtr.limit) throw generalProtection(error);
   const gate = await memory.read32((vcpu.idtr.base + vector * 8) >>> 0, 2, false);
+  transaction.charge('descriptor-check');
   const gateType = (gate[1]! >>> 8) & 0x1f;
   if (gateType === TASK_GATE) {
     machine.stop(transaction, 'unsupported-mode', 'the guest entered a mode that is not built (unsupported-mode, qualification 3)');

@@ -38,6 +38,7 @@ interface Prefixed { readonly bytes: Uint8Array; at: number; operand16: boolean;
  * domain are carried out; everything else stays #GP.
  */
 export async function emulatePrivileged(exit: ParavirtExit): Promise<Emulation> {
+  exit.transaction.charge('instruction-decode');
   const instruction = await fetch(exit);
   if (instruction === null) return REFUSED;
   const opcode = instruction.bytes[instruction.at++];
