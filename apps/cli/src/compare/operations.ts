@@ -1,4 +1,4 @@
-import { OPERATIONS, type OperationName } from '@ringside/machine';
+import type { OperationName } from '@ringside/machine';
 import { usageFailure } from '../failure.js';
 
 /** The operations of a comparison, in the order of its table, each with what it is exactly. */
@@ -21,7 +21,7 @@ export const COMPARED: readonly { name: OperationName; exactly: string }[] = [
 /** `all`, or names; each once, in the order of the table. `empty`, the measuring loop without an operation, may be named as well. */
 export function parseOperations(names: readonly string[]): OperationName[] {
   const known: readonly OperationName[] = [...COMPARED.map(({ name }) => name), 'empty'];
-  const unknown = names.find((name) => name !== 'all' && !(name in OPERATIONS));
+  const unknown = names.find((name) => name !== 'all' && !known.some((one) => one === name));
   if (unknown !== undefined) throw usageFailure(`There is no operation "${unknown}"; there are ${known.join(', ')}, or all.`);
   if (names.length === 0) throw usageFailure('--ops wants at least one operation, or all.');
   return known.filter((name) => names.includes(name) || (names.includes('all') && name !== 'empty'));

@@ -57,7 +57,8 @@ function missing({ state, why }: VmRecord, shell: Shell | null): string {
   return shell === null ? 'the guest never marked it' : 'the guest\'s shell did not run it';
 }
 
-async function waitForEnd(client: ControlClient, vmId: string, { timeoutMs, progress, choices, shell }: RunRequest): Promise<VmRecord> {
+/** @throws Failure when the guest waits for input that will not come, or takes too long */
+export async function waitForEnd(client: ControlClient, vmId: string, { timeoutMs, progress, choices, shell }: Pick<RunRequest, 'timeoutMs' | 'progress' | 'shell'> & { choices: { path: string } }): Promise<VmRecord> {
   const deadline = Date.now() + timeoutMs;
   for (let wait = 20; ; wait = Math.min(250, wait * 1.5)) {
     const record = await client.request('vm.show', { vmId });

@@ -17,6 +17,7 @@ export const OPERATIONS = {
   'context-switch': 9, fork: 10, 'disk-read': 11, print: 12,
   /** The measuring loop without an operation in it; subtracted by tests. */ empty: 13,
   /** 32 entries in one batch (paravirt: one hypercall). */ 'pte-modify-batch': 14,
+  /** One instruction of the probe guest (libs/guests/src/probes.ts). */ probe: 15,
 } as const;
 export type OperationName = keyof typeof OPERATIONS;
 

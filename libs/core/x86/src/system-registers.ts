@@ -28,7 +28,7 @@ export const CR0_WP = 1 << 16, CR0_AM = 1 << 18, CR0_NW = 1 << 29, CR0_CD = 1 <<
 /** Bits software can set; the others stay 0 and ET stays 1 (SDM Vol. 3A 2.5). */
 const CR0_BITS = CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG;
 
-export const CR4_TSD = 1 << 2, CR4_DE = 1 << 3, CR4_PSE = 1 << 4, CR4_PAE = 1 << 5, CR4_PGE = 1 << 7, CR4_PCE = 1 << 8;
+export const CR4_TSD = 1 << 2, CR4_DE = 1 << 3, CR4_PSE = 1 << 4, CR4_PAE = 1 << 5, CR4_PGE = 1 << 7, CR4_PCE = 1 << 8, CR4_UMIP = 1 << 11;
 
 const DR6_FIXED = 0xffff_0ff0 | 0, DR6_BITS = 0xe00f, DR6_BD = 1 << 13;
 const DR7_FIXED = 1 << 10, DR7_BITS = 0xffff_23ff | 0, DR7_GD = 1 << 13;
@@ -169,11 +169,11 @@ export function lmsw(cpu: Cpu, source: number, operand: LmswOperand): void {
 }
 
 /**
- * User-mode instruction prevention (SDM Vol. 3A 2.5, CR4.UMIP): SGDT, SIDT, SLDT, STR and SMSW raise #GP(0) in ring 3. The monitor of a translated guest
- * sets it, so that applications, which run directly, are answered by ring -1.
+ * User-mode instruction prevention (SDM Vol. 3A 2.5, CR4.UMIP): SGDT, SIDT, SLDT, STR and SMSW raise #GP(0) outside ring 0. No guest can set it (CPUID does not
+ * say it); the monitor of a translated guest does, so that applications, which run directly, are answered by ring -1.
  */
 export function refuseApplications(cpu: Cpu): void {
-  if (cpu.translatedCode !== null && cpu.i32[CPL] === 3) raise(cpu, GP, 0);
+  if ((cpu.i32[CR4]! & CR4_UMIP) !== 0 && cpu.i32[CPL] !== 0) raise(cpu, GP, 0);
 }
 
 /** SMSW: CR0 as the guest sees it, at any level (which makes it `sensitive`); 16-bit and memory forms keep the low half. */

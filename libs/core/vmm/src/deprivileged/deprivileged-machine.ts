@@ -1,10 +1,11 @@
 import { loadMultiboot, type LoadedMultiboot } from '@ringside/loaders';
-import type { Bus, BusReply, Effect, VmSpec } from '@ringside/machine';
+import { modelledTable, type Bus, type BusReply, type Effect, type VmSpec } from '@ringside/machine';
 import { SplitBoard } from '@ringside/platform';
-import { NO_CONTROLS, type BusAccess, type ExecutionControls } from '@ringside/x86';
+import { ExitReason, exitReasonName, NO_CONTROLS, type BusAccess, type ExecutionControls, type VirtualState } from '@ringside/x86';
 import { MonitorSpace, PAGE_BYTES } from '../monitor-space.js';
 import { ShadowMmu, SHADOW_PAGES } from '../shadow/shadow-mmu.js';
 import type { Transaction } from '../transaction.js';
+import { GuestInterpreter } from './guest-interpreter.js';
 import { MonitorTables, type MonitorSelectors } from './monitor-tables.js';
 import { flatDescriptor, gateDescriptor } from './segment-descriptor.js';
 import { VirtualCpu } from './virtual-cpu.js';
@@ -19,6 +20,8 @@ const VECTORS = 256;
 /** The monitor's CR0 and CR4: PE ET NE WP PG, and PAE, the format of the shadow. MP, EM, TS and AM, and TSD and DE, are the guest's. */
 const MONITOR_CR0 = 0x8001_0031, GUEST_CR0 = 0x4_000e;
 const MONITOR_CR4 = 0x20, GUEST_CR4 = 0xc;
+/** CR4.UMIP, where the generation has it: what an application asks with SGDT and its like is answered by ring -1. Only translated kernels can have it: in ring 1 it would trap as well. */
+const CR4_UMIP = 0x800;
 /** IF is always 1 in the real EFLAGS: interrupts are the monitor's. */
 const REAL_EFLAGS = 0x202;
 /** Ring compression shows in CS and SS alone. */
@@ -34,6 +37,7 @@ export class DeprivilegedMachine {
   readonly shadow: ShadowMmu;
   readonly tables: MonitorTables;
   readonly board: SplitBoard;
+  readonly interpreter: GuestInterpreter;
   /** Entries of the GDT and LDT that the guest has filled. */
   gdtEntries = 0;
   ldtEntries = 0;
@@ -47,15 +51,19 @@ export class DeprivilegedMachine {
   private deadline = Infinity;
   private controls: ExecutionControls;
   private readonly ramBytes: number;
+  private readonly monitorCr4: number;
 
-  /** Throws LoaderError for an image that is no Multiboot kernel or does not fit. */
-  constructor(readonly spec: VmSpec, image: Uint8Array) {
+  /** `sensitive`: whether the guest's own sensitive instructions run, to be compared with what ring 0 would show. Throws LoaderError for an image that is no Multiboot kernel or does not fit. */
+  constructor(readonly spec: VmSpec, image: Uint8Array, private readonly sensitive: 'observed' | 'translated' = 'observed') {
     this.ramBytes = spec.memoryMiB * 0x10_0000;
+    const umip = spec.path === 'binary-translation' && (modelledTable(spec.clock)?.features.umip ?? true);
+    this.monitorCr4 = MONITOR_CR4 | (umip ? CR4_UMIP : 0);
     this.loaded = loadMultiboot({ image, memoryBytes: this.ramBytes, commandLine: spec.commandLine });
     const space = new MonitorSpace(DeprivilegedMachine.MONITOR_BYTES);
     this.tables = new MonitorTables(space, SELECTORS);
     this.shadow = new ShadowMmu(space);
-    this.controls = { ...NO_CONTROLS, nonRoot: true, deprivileged: true, ...this.shadow.controls, virtualState: this.vcpu.state };
+    this.interpreter = new GuestInterpreter(this.ramBytes);
+    this.controls = { ...NO_CONTROLS, nonRoot: true, deprivileged: true, ...this.shadow.controls, virtualState: this.virtualState };
     this.board = new SplitBoard({ cycle: (request) => this.transaction!.forward(request) });
   }
 
@@ -68,7 +76,7 @@ export class DeprivilegedMachine {
     const gates = Array.from({ length: VECTORS }, (_, vector) => this.tables.initialGate(vector, gateDescriptor(INTERRUPT_GATE, 3, RING_0_CODE, 0)));
     return [
       ...this.loaded.effects, ...this.tables.initialEffects(), ...gates,
-      { kind: 'register', register: 'cr4', value: MONITOR_CR4 },
+      { kind: 'register', register: 'cr4', value: this.monitorCr4 },
       { kind: 'register', register: 'cr0', value: MONITOR_CR0 },
       { kind: 'register', register: 'eflags', value: REAL_EFLAGS },
       { kind: 'register', register: 'cpl', value: 1 },
@@ -131,11 +139,15 @@ export class DeprivilegedMachine {
     transaction.add({ kind: 'deadline', at: Infinity });
   }
 
+  private get virtualState(): VirtualState | null {
+    return this.sensitive === 'observed' ? this.vcpu.state : null;
+  }
+
   /** What the processor runs with follows the virtual state, where that has changed. */
   settleControls(transaction: Transaction): void {
-    const next = { ...this.controls, ...this.shadow.controls, virtualState: this.vcpu.state };
+    const next = { ...this.controls, ...this.shadow.controls, virtualState: this.virtualState };
     const before = this.controls;
-    const sameState = (Object.keys(next.virtualState) as (keyof typeof next.virtualState)[]).every((key) => next.virtualState[key] === before.virtualState![key]);
+    const sameState = next.virtualState === null || (Object.keys(next.virtualState) as (keyof VirtualState)[]).every((key) => next.virtualState![key] === before.virtualState![key]);
     const samePaging = next.shadowRoot === before.shadowRoot && next.guestPaging?.cr3 === before.guestPaging?.cr3 && next.guestPaging?.pae === before.guestPaging?.pae
       && next.guestPaging?.pse === before.guestPaging?.pse && (next.guestPaging?.pointers ?? []).every((word, index) => word === before.guestPaging?.pointers[index]);
     if (sameState && samePaging) return;
@@ -146,7 +158,16 @@ export class DeprivilegedMachine {
   /** The real CR0 and CR4: what of them is the guest's own follows its virtual ones. */
   settleControlRegisters(transaction: Transaction): void {
     transaction.add({ kind: 'register', register: 'cr0', value: (MONITOR_CR0 | (this.vcpu.cr0 & GUEST_CR0)) >>> 0 });
-    transaction.add({ kind: 'register', register: 'cr4', value: MONITOR_CR4 | (this.vcpu.cr4 & GUEST_CR4) });
+    transaction.add({ kind: 'register', register: 'cr4', value: this.monitorCr4 | (this.vcpu.cr4 & GUEST_CR4) });
+  }
+
+  tripleFault(transaction: Transaction): void {
+    this.stop(transaction, 'triple-fault', 'the guest raised an exception while delivering a double fault (SDM Vol. 3A 6.15)');
+  }
+
+  /** `mode`: an `UnsupportedMode` of the processor's. */
+  unsupportedMode(transaction: Transaction, mode: number): void {
+    this.stop(transaction, 'unsupported-mode', `the guest entered a mode that is not built (${exitReasonName(ExitReason.UnsupportedMode)}, qualification ${mode})`);
   }
 
   stop(transaction: Transaction, state: 'unsupported-mode' | 'triple-fault' | 'crashed', why: string): void {
