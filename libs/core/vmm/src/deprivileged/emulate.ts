@@ -127,7 +127,8 @@ function readMsr({ vcpu, transaction }: DeprivilegedExit, msr: number): bigint {
 
 function writeMsr(exit: DeprivilegedExit, msr: number, value: bigint): void {
   if (msr === MSR_TSC) {
-    exit.transaction.add({ kind: 'msr', msr, value });
+    // The instruction has retired by the time that the effect is applied; natively the TSC was set while it began.
+    exit.transaction.add({ kind: 'msr', msr, value: value + 1n });
     return;
   }
   if (!exit.vcpu.msrs.has(msr) || (msr === MSR_EFER && (value & ~EFER_NXE) !== 0n)) throw generalProtection();
