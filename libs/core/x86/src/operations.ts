@@ -46,7 +46,7 @@ const OP_ANNOTATION = register('NOP annotation', annotation, true);
 
 /** What a GS override means in translated code, by opcode row, and its gates (translated-code.ts). */
 export const MONITOR_DATA_OPERATIONS: ReadonlyMap<string, number> = new Map(
-  Object.entries(MONITOR_DATA_INSTRUCTIONS).map(([code, instruction]) => [code, register(`${code} on monitor data`, instruction, code === 'FF/4')]),
+  Object.entries(MONITOR_DATA_INSTRUCTIONS).map(([code, instruction]) => [code, register(`${code} on monitor data`, instruction, code === 'FF/4' || code === 'STI')]),
 );
 export const OP_TRANSLATION_GATE = register('translation gate', translationGate, true);
 

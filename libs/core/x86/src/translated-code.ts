@@ -4,7 +4,7 @@ import { decode, MORE } from './decoder.js';
 import { endRun } from './fetch.js';
 import { IF, IOPL } from './flags.js';
 import { isRunEnd, MONITOR_DATA_OPERATIONS, OP_TRANSLATION_GATE } from './operations.js';
-import { INDEX_OVERRIDE, INDEX_SEGMENT_SHIFT, SLOT_B, SLOT_INDEX, SLOT_META, SLOT_OP, SLOT_WORDS } from './slot-layout.js';
+import { INDEX_OVERRIDE, INDEX_SEGMENT_SHIFT, SLOT_B, SLOT_IMMEDIATE, SLOT_INDEX, SLOT_META, SLOT_OP, SLOT_WORDS } from './slot-layout.js';
 import { CPL, CS, CS_SPACE, EFLAGS_SYSTEM, EIP, GS, SEGMENTS, SEGMENT_SELECTOR, SEGMENT_WORDS, SS } from './state.js';
 
 /**
@@ -133,7 +133,8 @@ function redirect(cpu: Cpu, slot: number, at: number): void {
   const hex = byte.toString(16).toUpperCase().padStart(2, '0');
   const code = opcode === 0x0f ? `0F${hex}` : byte === 0xff || byte === 0xc6 ? `${hex}/${(u8[cursor + 1]! >> 3) & 7}` : hex;
   // A prefix on an instruction that names no memory means nothing. Copies of those that do are the verifier's to refuse.
-  const operation = MONITOR_DATA_OPERATIONS.get(code);
+  const isSti = code === 'C6/0' && slots[slot + SLOT_IMMEDIATE] !== 0 && (cpu.translatedCode!.marks[at - cpu.monitorBase]! & MARK_COMMITS) !== 0;
+  const operation = MONITOR_DATA_OPERATIONS.get(isSti ? 'STI' : code);
   if (operation !== undefined && slots[slot + SLOT_B]! < 0) slots[slot + SLOT_OP] = operation;
 }
 
