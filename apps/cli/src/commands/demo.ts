@@ -4,6 +4,7 @@ import { join, relative } from 'node:path';
 import { compare } from '../compare/compare.js';
 import { COMPARED, parseOperations } from '../compare/operations.js';
 import { perOperation, total, type OperationResult } from '../compare/result.js';
+import { choicesFor, emptyOf, sameSetting } from '../compare/settings.js';
 import type { PathRun } from '../compare/run.js';
 import type { Context } from '../context.js';
 import { renderComparison } from '../render/comparison.js';
@@ -28,8 +29,10 @@ const about: Record<BuiltPath, string> = {
   'hardware-assisted': 'The same unmodified kernel in ring 0, but in non-root mode: what ring -1 asked the processor to leave for becomes a VM exit.',
 };
 
-/** The operation whose trace the story shows: small enough for a terminal, and it meets every service. */
-const FOLLOWED = 'in';
+const SHADOW = 'The same on the first generation of that hardware, without nested paging: ring -1 keeps shadow page tables, so page faults and CR3 loads exit.';
+
+/** The operation whose trace the story shows: small enough for a terminal, and it meets ring -1 and the device model. */
+const FOLLOWED = 'in on hardware-assisted, nested';
 
 export function demoCommand(context: Context): Command {
   const { terminal } = context;
@@ -44,18 +47,18 @@ export function demoCommand(context: Context): Command {
       if (session === null) terminal.out(`  the services at ${client.url}`);
       terminal.out(`
 A machine taken apart: guest-cpu executes instructions, hypervisor is ring -1, device-model is the
-board. They share nothing; every exit and every port access between them is a message over NATS.
+board, translator rewrites code for binary translation. They share nothing; every exit and every port access between them is a message over NATS.
 The guest is Ringlet, a small teaching kernel: real 32-bit x86 machine code.`);
 
-      const documents = new Map<BuiltPath, SavedDocument[]>();
+      const documents = new Map<string, SavedDocument[]>();
       const documentDirectory = join(context.stateDirectory, 'documents');
       const { comparison, traces } = await compare(client, {
-        guestName: 'ringlet', guest: 'ringlet', shell: ringletShell, choices: BUILT_PATHS.map((path) => ({ path })), operations: parseOperations(['all']),
+        guestName: 'ringlet', guest: 'ringlet', shell: ringletShell, choices: choicesFor(BUILT_PATHS, [], []), operations: parseOperations(['all']),
         repetitions: options.repeat, clock: 'virtual', timeoutMs: 300_000, store: new TraceStore(context.stateDirectory), progress: (text) => terminal.progress(text), warmUp: true,
-        pathDone: (run) => tellPath(terminal, run, documents.get(run.setting.path as BuiltPath) ?? []),
-        whileVmExists: async (path, vmId) => {
-          await showConsole(terminal, client, path, vmId);
-          documents.set(path, (await saveDocuments(client, vmId, documentDirectory, path)).slice(-1));
+        pathDone: (name, run) => tellPath(terminal, run, documents.get(name) ?? []),
+        whileVmExists: async (name, path, vmId) => {
+          await showConsole(terminal, client, name, path, vmId);
+          documents.set(name, (await saveDocuments(client, vmId, documentDirectory, name.replace(', ', '-'))).slice(-1));
         },
       });
 
@@ -67,13 +70,13 @@ every computer. Times are this system's: a message costs far more than an exit o
 
       heading(terminal, 'What to look at');
       for (const line of findings(comparison.results)) terminal.out(`  • ${line}`);
-      const pages = [...documents].flatMap(([path, [document]]) => document === undefined ? [] : [{ path, document }]);
+      const pages = [...documents].flatMap(([name, [document]]) => document === undefined ? [] : [{ name, document }]);
       if (pages.length > 0) {
         const same = pages.every(({ document }) => Buffer.compare(document.bytes, pages[0]!.document.bytes) === 0);
         terminal.out(same ? `  • print: the same document on every path, ${shown(pages[0]!.document.path)}.` : `  • print: the documents DIFFER: ${pages.map(({ document }) => shown(document.path)).join(', ')}`);
       }
 
-      const followed = traces.find(({ label }) => label === `${FOLLOWED} on hardware-assisted`);
+      const followed = traces.find(({ label }) => label === FOLLOWED);
       if (followed !== undefined) {
         heading(terminal, `One trace: ${followed.label}`);
         for (const line of renderWaterfall(followed, terminal, 16)) terminal.out(line);
@@ -92,9 +95,9 @@ function heading(terminal: Terminal, text: string): void {
 const shown = (path: string): string => relative(process.cwd(), path) || path;
 
 /** The guest's own words while it booted. */
-async function showConsole(terminal: Terminal, client: ControlClient, path: BuiltPath, vmId: string): Promise<void> {
-  heading(terminal, path);
-  terminal.out(about[path]);
+async function showConsole(terminal: Terminal, client: ControlClient, name: string, path: BuiltPath, vmId: string): Promise<void> {
+  heading(terminal, name);
+  terminal.out(name.endsWith(', shadow') ? SHADOW : about[path]);
   terminal.out();
   const { bytes } = await client.fetchConsole(vmId, { offset: 0, maxBytes: 4_096 });
   const text = Buffer.from(bytes).toString('latin1').replace(/\r/g, '');
@@ -119,19 +122,29 @@ const leading = (exits: Readonly<Record<string, number>>): string =>
 
 /** Sentences out of the counts: nothing here is known beforehand. */
 export function findings(results: readonly OperationResult[]): string[] {
+  const one = (result: OperationResult): ReturnType<typeof perOperation> => perOperation(result, emptyOf(result, results));
+  /** Of a path that ran with more than one mmu the first. */
   const at = (operation: string, path: BuiltPath): ReturnType<typeof perOperation> | null => {
-    const result = results.find((one) => one.operation === operation && one.path === path && one.status !== 'unsupported');
-    const empty = results.find((one) => one.operation === 'empty' && one.path === path && one.status !== 'unsupported');
-    return result === undefined ? null : perOperation(result, empty);
+    const result = results.find((found) => found.operation === operation && found.path === path && found.status !== 'unsupported');
+    return result === undefined ? null : one(result);
   };
   const lines: string[] = [];
-  const ran = BUILT_PATHS.filter((path) => results.some((one) => one.path === path));
-  const free = COMPARED.filter(({ name }) => name !== 'boot' && ran.every((path) => at(name, path)?.exitTotal === 0)).map(({ name }) => name);
+  const ran = results.filter((result, index) => results.findIndex((other) => sameSetting(other, result)) === index);
+  const everywhere = (operation: string, holds: (result: OperationResult) => boolean): boolean =>
+    ran.every((setting) => results.some((result) => result.operation === operation && sameSetting(result, setting) && result.status !== 'unsupported' && holds(result)));
+  const free = COMPARED.filter(({ name }) => name !== 'boot' && everywhere(name, (result) => one(result).exitTotal === 0)).map(({ name }) => name);
   if (free.length > 0) lines.push(`${free.join(', ')}: no exit on any path. What is not privileged costs nothing extra.`);
   const pte = at('pte-modify', 'paravirt');
   const batch = at('pte-modify-batch', 'paravirt');
   const nested = at('pte-modify', 'hardware-assisted');
   if (pte !== null && batch !== null) lines.push(`pte-modify: paravirt asks ring -1 (${counted(pte.hypercalls, 'hypercall')}); 32 in one batch take ${counted(batch.hypercalls, 'hypercall')}${nested?.exitTotal === 0 ? '. With nested paging they are the guest\'s own: no exit' : ''}.`);
+  const shadowed = results.find(({ operation, path, mmu, status }) => operation === 'pte-modify' && path === 'hardware-assisted' && mmu === 'shadow' && status !== 'unsupported');
+  if (shadowed !== undefined && nested !== null) lines.push(`hardware-assisted: without nested paging pte-modify takes ${counted(one(shadowed).exitTotal, 'exit')}, with it ${counted(nested.exitTotal, 'exit')}.`);
+  const translated = results.find(({ operation, translation }) => operation === 'boot' && translation !== null);
+  if (translated !== undefined) {
+    const { units, guestBytes, hostBytes } = translated.translation!;
+    lines.push(`binary-translation: to boot, ${grouped(units)} units were translated, ${grouped(guestBytes)} bytes of the guest's code into ${grouped(hostBytes)}; later they are only executed.`);
+  }
   const fault = at('page-fault', 'paravirt');
   const faultAssisted = at('page-fault', 'hardware-assisted');
   if (fault !== null && faultAssisted !== null) lines.push(`page-fault: ${counted(fault.exitTotal, 'exit')} on paravirt, ${counted(faultAssisted.exitTotal, 'exit')} on hardware-assisted.`);

@@ -4,7 +4,7 @@ import { vmSpec, type BuiltPath } from '../session/vm-spec.js';
 import type { TraceStore } from '../traces/trace-store.js';
 import type { Trace } from '../traces/trace.js';
 import { addCycles, sensitivityOf } from './cycles.js';
-import { addNative, type Comparison, type OperationResult } from './result.js';
+import { addNative, type Comparison, type OperationResult, type Setting } from './result.js';
 import { settingName, type PathChoice } from './settings.js';
 import { runPath, type PathRun, type RunRequest, type Shell } from './run.js';
 
@@ -27,8 +27,9 @@ export interface CompareRequest {
   warmUp: boolean;
   store: TraceStore | null;
   progress: (text: string) => void;
-  pathDone?: (run: PathRun) => Promise<void> | void;
-  whileVmExists?: (path: BuiltPath, vmId: string) => Promise<void>;
+  pathDone?: (name: string, run: PathRun) => Promise<void> | void;
+  /** `name`: what the machine is called among those compared. */
+  whileVmExists?: (name: string, path: BuiltPath, vmId: string) => Promise<void>;
 }
 
 /** Runs every path, one after the other, and puts the results side by side: operation by operation, in the order of the paths. */
@@ -44,14 +45,15 @@ export async function compare(client: ControlClient, request: CompareRequest): P
     const once = { operations, repetitions: 1, shell: request.shell, timeoutMs: request.timeoutMs, progress: () => request.progress('warming up') };
     await runPath(client, { ...once, choices: choicesOf(request.choices[0]!) });
   }
-  for (const choice of request.choices) {
+  const settings = request.choices.map((choice): Setting => vmSpec({ ...choicesOf(choice), id: 'probe' }));
+  for (const [index, choice] of request.choices.entries()) {
+    const name = settingName(settings[index]!, settings);
     const run = await runPath(client, {
       choices: choicesOf(choice),
       operations, repetitions: request.repetitions, shell: request.shell, timeoutMs: request.timeoutMs, progress: request.progress,
-      before: async (vmId) => request.whileVmExists?.(choice.path, vmId),
+      before: async (vmId) => request.whileVmExists?.(name, choice.path, vmId),
     });
     runs.push(run);
-    const name = settingName(run.setting, request.choices.map((other) => vmSpec({ ...choicesOf(other), id: 'probe' })));
     // How many services answer for a trace is not known beforehand, so each question waits a while: all at once.
     const found = await Promise.all(run.results.map(async ({ traceId, operation }): Promise<Trace[]> =>
       traceId === null ? [] : [{ traceId, label: `${operation} on ${name}`, spans: await client.spans(traceId) }]));
@@ -59,7 +61,7 @@ export async function compare(client: ControlClient, request: CompareRequest): P
       traces.push(trace);
       await request.store?.save(trace);
     }
-    await request.pathDone?.(run);
+    await request.pathDone?.(name, run);
   }
   await request.store?.prune();
   const results = operations.flatMap((operation) => runs.map((run): OperationResult => run.results.find((result) => result.operation === operation)!));

@@ -23,8 +23,10 @@ export interface OperationResult {
   executed: number;
   exits: Record<string, number>;
   hypercalls: number;
-  /** Distinct requests, by subject below `ringside.vm.<id>.`. */
+  /** Distinct requests, by subject below `ringside.vm.<id>.`; `translate` is `ringside.translate`. */
   messages: Record<string, number>;
+  /** Binary translation: what was translated meanwhile, once for code that is reached for the first time; null on the other paths. */
+  translation: Translation | null;
   /** The total of the path less that of native for the same operation; null on native, or where native was not run. */
   addsOverNative: { retired: number; executed: number; exits: number; messages: number } | null;
   /** Modelled clocks: cycles of one repetition on that hardware, the measuring loop taken off (boot: the whole). Null otherwise. */
@@ -36,6 +38,14 @@ export interface OperationResult {
   traceId: string | null;
 }
 
+export interface Translation {
+  /** To translators. */ messages: number;
+  /** Units placed in the translation cache, made of so many bytes of guest code and as so many of host code. */
+  units: number; guestBytes: number; hostBytes: number;
+  /** Units chained to another, dropped because their guest code was written. */
+  chained: number; invalidated: number;
+}
+
 export type Setting = Pick<VmSpec, 'path' | 'mmu' | 'guestKernelRing'>;
 
 /** `misled`: what statistics say of the first sensitive instruction that misled the guest, if any did. */
@@ -44,11 +54,17 @@ export function resultOf({ path, mmu, guestKernelRing }: Setting, record: Operat
   const laps = wall.lapsNs.length > 0 ? [...wall.lapsNs].sort((a, b) => a - b) : [wall.totalNs];
   return {
     operation: record.operation, path, mmu, guestKernelRing, status: misled === null ? 'ok' : 'misled', reason: misled === null ? null : misledSentence(misled), repetitions: record.repetitions,
-    retired: record.retired, executed: record.executed, exits: sorted(record.exits), hypercalls: record.hypercalls, messages: sorted(record.messages), addsOverNative: null,
+    retired: record.retired, executed: record.executed, exits: sorted(record.exits), hypercalls: record.hypercalls, messages: sorted(record.messages), translation: translationOf(record), addsOverNative: null,
     cycles: null, primitives: record.primitives ?? null,
     wall: { p50Ns: percentile(laps, 0.5), p99Ns: percentile(laps, 0.99), guestNs: wall.guestNs, busNs: wall.busNs, handlersNs: wall.handlersNs, totalNs: wall.totalNs, resends: wall.resends, addsOverNativeP50Ns: null },
     traceId: record.traceId,
   };
+}
+
+function translationOf({ translation, messages }: OperationRecord): Translation | null {
+  if (translation === undefined) return null;
+  const { installed, guestBytes, hostBytes, chained, invalidated } = translation;
+  return { messages: messages['translate'] ?? 0, units: installed, guestBytes, hostBytes, chained, invalidated };
 }
 
 /** What misled the guest, in a sentence without its full stop. */
@@ -59,7 +75,7 @@ export function misledSentence({ mnemonic, bytes, eip, ring, saw, shouldHaveSeen
 /** An operation that this guest did not do on this path, and why. */
 export function unsupported({ path, mmu, guestKernelRing }: Setting, operation: OperationName, reason: string): OperationResult {
   return {
-    operation, path, mmu, guestKernelRing, status: 'unsupported', reason, repetitions: 0, retired: 0, executed: 0, exits: {}, hypercalls: 0, messages: {}, addsOverNative: null, cycles: null, primitives: null,
+    operation, path, mmu, guestKernelRing, status: 'unsupported', reason, repetitions: 0, retired: 0, executed: 0, exits: {}, hypercalls: 0, messages: {}, translation: null, addsOverNative: null, cycles: null, primitives: null,
     wall: { p50Ns: 0, p99Ns: 0, guestNs: 0, busNs: 0, handlersNs: 0, totalNs: 0, resends: 0, addsOverNativeP50Ns: null }, traceId: null,
   };
 }
@@ -80,7 +96,10 @@ export function addNative(results: readonly OperationResult[]): OperationResult[
   });
 }
 
-/** One repetition's share: the measuring loop (`empty`, same repetitions) taken off. `boot` is one piece. */
+/**
+ * One repetition's share: the measuring loop (`empty`, same repetitions) taken off. `boot` is one piece. Messages to translators are left out: code
+ * is translated when it is first reached, not each time.
+ */
 export interface PerOperation { retired: number; executed: number; exits: Record<string, number>; exitTotal: number; hypercalls: number; messages: number; p50Ns: number; p99Ns: number; guestNs: number; busNs: number; handlersNs: number }
 
 export function perOperation(result: OperationResult, empty: OperationResult | undefined): PerOperation {
@@ -89,7 +108,7 @@ export function perOperation(result: OperationResult, empty: OperationResult | u
   const reasons = Object.keys(result.exits).map((reason) => [reason, share(({ exits }) => exits[reason] ?? 0)] as const).filter(([, count]) => count !== 0);
   return {
     retired: share(({ retired }) => retired), executed: share(({ executed }) => executed), exits: Object.fromEntries(reasons), exitTotal: share(({ exits }) => total(exits)),
-    hypercalls: share(({ hypercalls }) => hypercalls), messages: share(({ messages }) => total(messages)),
+    hypercalls: share(({ hypercalls }) => hypercalls), messages: share(({ messages }) => total(messages) - (messages['translate'] ?? 0)),
     p50Ns: Math.max(0, result.wall.p50Ns - (loop?.wall.p50Ns ?? 0)), p99Ns: Math.max(0, result.wall.p99Ns - (loop?.wall.p50Ns ?? 0)),
     guestNs: Math.max(0, share(({ wall }) => wall.guestNs)), busNs: share(({ wall }) => wall.busNs), handlersNs: share(({ wall }) => wall.handlersNs),
   };

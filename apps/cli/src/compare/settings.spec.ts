@@ -5,6 +5,9 @@ import type { Setting } from './result.js';
 describe('the machines of a comparison', () => {
   test('are one for each path, unless there is a choice', () => {
     expect(choicesFor(['native', 'paravirt'], [], [])).toEqual([{ path: 'native' }, { path: 'paravirt' }]);
+    expect(choicesFor(['hardware-assisted'], [], [])).toEqual([{ path: 'hardware-assisted', mmu: 'nested' }, { path: 'hardware-assisted', mmu: 'shadow' }]);
+    expect(choicesFor(['hardware-assisted'], [], [], 'modelled:core2')).toEqual([{ path: 'hardware-assisted', mmu: 'shadow' }]);
+    expect(choicesFor(['native', 'hardware-assisted'], ['nested'], [])).toEqual([{ path: 'native' }, { path: 'hardware-assisted', mmu: 'nested' }]);
     expect(choicesFor(['native', 'paravirt'], [], [1, 3])).toEqual([{ path: 'native' }, { path: 'paravirt', guestKernelRing: 1 }, { path: 'paravirt', guestKernelRing: 3 }]);
     expect(choicesFor(['paravirt'], ['direct'], [3, 3])).toEqual([{ path: 'paravirt', mmu: 'direct', guestKernelRing: 3 }]);
   });

@@ -8,11 +8,15 @@ export interface PathChoice { path: BuiltPath; mmu?: string; guestKernelRing?: n
 
 /**
  * The machines to compare, in the order of the paths. A path runs once with each of the given mmus and rings that it has, and
- * with its defaults if it has none of them. One that no path has (on the hardware of a modelled clock) is a usage error.
+ * with its defaults if it has none of them; hardware assistance with both its mmus if none is given (where the hardware of a modelled clock has both).
+ * One that no path has (on the hardware of a modelled clock) is a usage error.
  */
 export function choicesFor(paths: readonly BuiltPath[], mmus: readonly string[], rings: readonly number[], clock: ClockKind = 'virtual'): PathChoice[] {
   const mmusOf = valuesByPath(paths, mmus, clock, (path, mmu) => ({ path, mmu }));
   const ringsOf = valuesByPath(paths, rings, clock, (path, guestKernelRing) => ({ path, guestKernelRing }));
+  if (mmus.length === 0 && paths.includes('hardware-assisted')) {
+    for (const [path, both] of valuesByPath(['hardware-assisted'], ['nested', 'shadow'], clock, (path, mmu) => ({ path, mmu }))) mmusOf.set(path, both);
+  }
   return paths.flatMap((path) => orDefault(mmusOf.get(path)).flatMap((mmu) => orDefault(ringsOf.get(path)).map((ring): PathChoice => (
     { path, ...(mmu === undefined ? {} : { mmu }), ...(ring === undefined ? {} : { guestKernelRing: ring }) }))));
 }

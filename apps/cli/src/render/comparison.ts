@@ -1,4 +1,4 @@
-import { perOperation, type Comparison, type OperationResult, type PerOperation } from '../compare/result.js';
+import { perOperation, type Comparison, type OperationResult, type PerOperation, type Translation } from '../compare/result.js';
 import { emptyOf, settingName } from '../compare/settings.js';
 import type { Terminal } from '../terminal.js';
 import { renderTable, type Cell, type Column } from './table.js';
@@ -18,6 +18,7 @@ const p99 = right('p99', (_, one) => duration(one.p99Ns));
 const guest = right('GUEST', (_, one) => duration(one.guestNs));
 const bus = right('BUS', (_, one) => duration(one.busNs));
 const handlers = right('HANDLERS', (_, one) => duration(one.handlersNs));
+const units: ComparisonColumn = right('UNITS', ({ translation }) => translation === null ? '' : grouped(translation.units));
 /** Where a path adds neither instructions nor exits nor messages, a difference in time is noise. */
 const added = right('+NATIVE', ({ addsOverNative, wall }): Cell => {
   if (addsOverNative === null || wall.addsOverNativeP50Ns === null) return '';
@@ -31,13 +32,13 @@ const leaves: ComparisonColumn = {
 
 /** `full` has everything that was measured; `compact` fits a terminal of 100 columns. */
 const layouts = {
-  full: [retired, executed, exits, hypercalls, messages, p50, p99, guest, bus, handlers, added, leaves],
+  full: [retired, executed, exits, hypercalls, messages, units, p50, p99, guest, bus, handlers, added, leaves],
   compact: [retired, exits, messages, p50, added, leaves],
 } as const;
 
 /** One repetition of each operation on each path, the measuring loop taken off; `boot` as a whole. */
 export function renderComparison({ results }: Comparison, terminal: Pick<Terminal, 'paint'>, layout: keyof typeof layouts = 'full'): string[] {
-  const columns: readonly ComparisonColumn[] = layouts[layout];
+  const columns: readonly ComparisonColumn[] = layouts[layout].filter((column) => column !== units || results.some(({ translation }) => translation !== null));
   const operations = [...new Set(results.map(({ operation }) => operation))].filter((operation) => operation !== 'empty');
   const rows = operations.flatMap((operation, index): (Cell[] | null)[] => {
     const group = results.filter((result) => result.operation === operation);
@@ -45,7 +46,17 @@ export function renderComparison({ results }: Comparison, terminal: Pick<Termina
   });
   const table = renderTable([{ title: 'OPERATION' }, { title: 'PATH' }, ...columns], rows, terminal);
   const misled = new Map(results.filter(({ status }) => status === 'misled').map((result) => [settingName(result, results), result.reason!]));
-  return [...table, ...[...misled].flatMap(([name, reason]) => ['', terminal.paint(`${name} ran misled: ${reason}.`, 'yellow')])];
+  return [...table, ...translated(results).flatMap((line) => ['', line]), ...[...misled].flatMap(([name, reason]) => ['', terminal.paint(`${name} ran misled: ${reason}.`, 'yellow')])];
+}
+
+/** What the figures of one repetition leave out. */
+function translated(results: readonly OperationResult[]): string[] {
+  const found = results.filter(({ translation }) => translation !== null);
+  return [...new Set(found.map((result) => settingName(result, results)))].map((name) => {
+    const sum = (pick: (of: Translation) => number): number => found.filter((result) => settingName(result, results) === name).reduce((all, { translation }) => all + pick(translation!), 0);
+    return `${name}: ${grouped(sum(({ units: count }) => count))} units translated in these operations (${grouped(sum(({ guestBytes }) => guestBytes))} bytes of the guest's code became ${grouped(sum(({ hostBytes }) => hostBytes))}), `
+      + `by ${grouped(sum(({ messages: count }) => count))} messages to a translator: once for code that is reached for the first time, so not among the messages of one repetition.`;
+  });
 }
 
 function row(result: OperationResult, first: boolean, results: readonly OperationResult[], columns: readonly ComparisonColumn[]): Cell[] {

@@ -1,10 +1,10 @@
 import { MarkKind, type Mark } from './mark.js';
 import type { PrimitiveCounts } from './modelled/cost-table.js';
 import { primitivesBetween } from './modelled/machine-meter.js';
-import { increment, MAX_LAPS, MAX_RECORDS, operationName, type OperationRecord } from './statistics.js';
+import { increment, MAX_LAPS, MAX_RECORDS, operationName, type OperationRecord, type TranslationCounts } from './statistics.js';
 
 /** The processor's clocks at one moment. */
-export interface Moment { retired: number; executed: number; virtualNs: number; wallNs: number; /** Requests sent again so far. */ resends: number; primitives?: PrimitiveCounts }
+export interface Moment { retired: number; executed: number; virtualNs: number; wallNs: number; /** Requests sent again so far. */ resends: number; primitives?: PrimitiveCounts; /** Binary translation. */ translation?: TranslationCounts }
 
 /**
  * Turns marks into operation records. At most one operation is open at a time: a Begin while another is open leaves the other
@@ -90,7 +90,14 @@ export class OperationRecorder {
     record.executed = moment.executed - since.executed;
     record.virtualNs = moment.virtualNs - since.virtualNs;
     if (moment.primitives !== undefined) record.primitives = primitivesBetween(since.primitives ?? {}, moment.primitives);
+    if (moment.translation !== undefined) record.translation = countsBetween(since.translation ?? moment.translation, moment.translation);
     record.wall.totalNs = moment.wallNs - since.wallNs;
     record.wall.resends = moment.resends - since.resends;
   }
+}
+
+function countsBetween(since: TranslationCounts, until: TranslationCounts): TranslationCounts {
+  const between = { ...until };
+  for (const name of Object.keys(until) as (keyof TranslationCounts)[]) between[name] = until[name] - since[name];
+  return between;
 }

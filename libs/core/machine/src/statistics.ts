@@ -1,3 +1,4 @@
+import type { TranslationCache } from '@ringside/translation';
 import type { MisledInstruction } from '@ringside/x86';
 import { OPERATIONS, type OperationName } from './mark.js';
 import type { PrimitiveCounts } from './modelled/cost-table.js';
@@ -48,6 +49,8 @@ export interface OperationRecord {
   messages: Record<string, number>;
   /** What all of it was made of, for the modelled clock: the processor's work, transitions, the monitor's work. */
   primitives?: PrimitiveCounts;
+  /** Binary translation: what the translation cache did meanwhile. */
+  translation?: TranslationCounts;
   wall: {
     /** Executing guest instructions. */ guestNs: number;
     /** On the wire: round trips less what handlers report. */ busNs: number;
@@ -60,6 +63,9 @@ export interface OperationRecord {
   /** Running state hash and machine digest at the End mark, when the VM keeps them. */
   stateHash: string | null;
 }
+
+/** What a translation cache has done so far; see its `counts`. */
+export type TranslationCounts = Readonly<TranslationCache['counts']>;
 
 export const MAX_LAPS = 10_000;
 /** A hostile guest may execute marks in a loop: the records kept are bounded, the rest counted. */
@@ -75,6 +81,8 @@ export interface MachineStatistics {
   operationsDropped: number;
   /** On trap-and-emulate: the first instruction that misled the guest, and how many did; null if none. */
   misled?: (MisledInstruction & { count: number }) | null;
+  /** Binary translation: what its cache has done; null on the other paths. */
+  translation?: TranslationCounts | null;
 }
 export interface LatencySummary { count: number; totalNs: number; minNs: number; maxNs: number; buckets: number[] }
 
