@@ -10,14 +10,18 @@ import { ES, GS } from '@ringside/x86';
  *   0x00c its address in the translation cache
  *   0x010 scratch
  *   0x014 virtual IOPL, 0 to 3: ring -1 writes it, and code is translated for one value or the other
+ *   0x018 the virtual IF as it was, while IRET has changed it and may still fault
+ *   0x01c not 0 while nothing may run, neither translated nor directly: ring -1 executes each instruction
  *   0x020 saved general registers, by number
  *   0x040 the guest's selectors of ES CS SS DS FS GS, zero-extended
- *   0x100 POPF_CLASS, 256 bytes
+ *   0x060 what an event pushed that came through a gate into the cache: EIP, CS, EFLAGS, ESP, SS (gate-stub.ts)
+ *   0x100 POPF_CLASS, 0x200 RETURNS_OUT, 0x300 KEEPS_IF, 0x400 KEEPS_MODE, 0x500 FRAME_FITS: 256 bytes each
+ *   0x800 parameters of the gates, 64 bytes each
  *   0x10000 lookup table, 65,536 entries of (guest EIP, TC address)
  *
  * A unit is good for one layout: the version is part of its key.
  */
-export const LAYOUT_VERSION = 1;
+export const LAYOUT_VERSION = 2;
 
 export const VIRTUAL_IF = 0x000;
 /** The byte of VIRTUAL_IF that holds IF (bit 9). Written whole: an AND would change the guest's flags. */
@@ -28,28 +32,70 @@ export const TARGET = 0x008;
 export const JUMP = 0x00c;
 export const SCRATCH = 0x010;
 export const VIRTUAL_IOPL = 0x014;
+export const KEPT_IF = 0x018;
+export const INTERPRET = 0x01c;
 export const SAVED = 0x020;
 export const SELECTORS = 0x040;
 /**
  * What bits 8–15 of an EFLAGS image mean to POPF: 0 a callout (the image sets IOPL or NT), 1 IF becomes 0, 3 IF becomes 1: one less is VIRTUAL_IF_BYTE.
  */
 export const POPF_CLASS = 0x100;
+/** Of the low byte of a CS selector: whether it leads to ring 3. These tables are of 0 (no) and 1. */
+export const RETURNS_OUT = 0x200;
+/** Of bits 8–15 of an EFLAGS image: whether IRET with it leaves an application with IF 1, IOPL 0 and NT 0. */
+export const KEEPS_IF = 0x300;
+/** Of bits 16–23: whether it leaves VM 0. */
+export const KEEPS_MODE = 0x400;
+/** Of the low byte of a stack pointer: whether a frame of 20 bytes below it lies in one page, so that all of it can be pushed if its first word can. */
+export const FRAME_FITS = 0x500;
+
+/** The monitor's stack: five words that the processor pushes on its way through a gate into the cache. */
+export const GATE_FRAME = { eip: 0x060, cs: 0x064, eflags: 0x068, esp: 0x06c, ss: 0x070 } as const;
+/** Gates of the guest's that ring -1 can have lead into the cache at one time. */
+export const GATES = 8;
+const GATE_PARAMETERS = 0x800, GATE_PARAMETER_BYTES = 0x40;
+
+/**
+ * What ring -1 tells the stub of gate n, and the stub compares with the guest's memory each time. `idtEntry` and `esp0` are linear addresses in the guest's IDT and TSS; the words
+ * expected there are negated, so that LEA adds up to 0. `interruptFlag` is what VIRTUAL_IF_BYTE becomes.
+ */
+export function gateParameters(gate: number): GateParameterFields {
+  const at = GATE_PARAMETERS + gate * GATE_PARAMETER_BYTES;
+  return { idtEntry: at, minusLow: at + 4, minusHigh: at + 8, esp0: at + 12, minusSs0: at + 16, handler: at + 20, interruptFlag: at + 24, cs: at + 28, ss: at + 32 };
+}
+export interface GateParameterFields {
+  readonly idtEntry: number; readonly minusLow: number; readonly minusHigh: number; readonly esp0: number; readonly minusSs0: number;
+  readonly handler: number; readonly interruptFlag: number; readonly cs: number; readonly ss: number;
+}
 export const LOOKUP = 0x1_0000;
 export const LOOKUP_ENTRIES = 0x1_0000;
 /** Entries are indexed by the low half of the guest's EIP; an entry that holds no translation has a key whose low half is another. */
 export const LOOKUP_ENTRY_BYTES = 8;
 export const MONITOR_DATA_BYTES = LOOKUP + LOOKUP_ENTRIES * LOOKUP_ENTRY_BYTES;
+/** Behind the area, the stubs of the gates: one page. */
+export const GATE_STUB_BYTES = 512;
+export const gateStub = (gate: number): number => MONITOR_DATA_BYTES + gate * GATE_STUB_BYTES;
 
 export const saved = (register: number): number => SAVED + 4 * register;
 export const selectorField = (segment: number): number => SELECTORS + 4 * segment;
 
+const VM_IN_BYTE = 0x02; // in byte 2 of EFLAGS
 const TF_NT_IOPL = 0x71; // in byte 1 of EFLAGS: TF 0x01, IF 0x02, IOPL 0x30, NT 0x40
 const TF = 0x01;
+/** EIP, CS, EFLAGS, ESP, SS. */
+export const FRAME_BYTES = 20;
 
 /** The area as it is before the guest runs: interrupts off, no translation known. */
 export function initialMonitorData(): Uint8Array {
   const bytes = new Uint8Array(MONITOR_DATA_BYTES);
-  for (let image = 0; image < 256; image++) bytes[POPF_CLASS + image] = (image & TF_NT_IOPL & ~TF) !== 0 ? 0 : (image & IF_IN_BYTE) + 1;
+  for (let byte = 0; byte < 256; byte++) {
+    const simple = (byte & TF_NT_IOPL & ~TF) === 0;
+    bytes[POPF_CLASS + byte] = simple ? (byte & IF_IN_BYTE) + 1 : 0;
+    bytes[RETURNS_OUT + byte] = (byte & 3) === 3 ? 1 : 0;
+    bytes[KEEPS_IF + byte] = simple && (byte & IF_IN_BYTE) !== 0 ? 1 : 0;
+    bytes[KEEPS_MODE + byte] = (byte & VM_IN_BYTE) === 0 ? 1 : 0;
+    bytes[FRAME_FITS + byte] = byte === 0 || byte >= FRAME_BYTES ? 1 : 0;
+  }
   const view = new DataView(bytes.buffer);
   for (let index = 0; index < LOOKUP_ENTRIES; index++) view.setUint32(LOOKUP + index * LOOKUP_ENTRY_BYTES, emptyKey(index), true);
   return bytes;

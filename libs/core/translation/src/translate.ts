@@ -1,6 +1,7 @@
 import { decodeGuest, type GuestInstruction } from './guest-instruction.js';
 import { ECX, EDX, ESP, host, HostCode } from './host-code.js';
 import { IF_IN_BYTE, LAYOUT_VERSION, PENDING, POPF_CLASS, saved, SCRATCH, selectorField, TARGET, VIRTUAL_IF, VIRTUAL_IF_BYTE } from './monitor-data.js';
+import { emitReturn } from './return-sequence.js';
 import { planFor, type Plan } from './treatment.js';
 import {
   COMMITS, DYNAMIC_EIP, FAULT_IS_CALLOUT, GATE_CALLOUT, GATE_EXIT, MODE_CODE32, MODE_CPL_SHIFT, MODE_STACK32, MOST_INSTRUCTIONS,
@@ -20,7 +21,8 @@ const { min } = Math;
 export function translate(request: TranslationRequest): TranslationUnit | TranslationRefused {
   if (request.layout !== LAYOUT_VERSION) return { refused: 'layout' };
   const { mode } = request;
-  if ((mode & (MODE_CODE32 | MODE_STACK32)) !== (MODE_CODE32 | MODE_STACK32) || ((mode >> MODE_CPL_SHIFT) & 3) !== 0) return { refused: 'mode' };
+  const ring = (mode >> MODE_CPL_SHIFT) & 3;
+  if ((mode & (MODE_CODE32 | MODE_STACK32)) !== (MODE_CODE32 | MODE_STACK32) || (ring !== 0 && ring !== 3)) return { refused: 'mode' };
   const first = decodeGuest(request.bytes, 0, request.bytes.length);
   if (first === null) return { refused: 'more-bytes' };
   return new UnitBuilder(request).build();
@@ -29,7 +31,7 @@ export function translate(request: TranslationRequest): TranslationUnit | Transl
 const SEGMENT_NUMBER: Record<string, number> = { ES: 0, CS: 1, SS: 2, DS: 3, FS: 4, GS: 5 };
 const TREATMENTS: Record<Plan['kind'], Treatment> = {
   ident: 'ident', undefined: 'in-cache', callout: 'callout', jump: 'direct', conditional: 'direct', call: 'direct', 'call-indirect': 'indirect', 'jump-indirect': 'indirect', return: 'indirect',
-  cli: 'in-cache', sti: 'in-cache', pushf: 'in-cache', popf: 'in-cache', 'push-selector': 'in-cache', 'read-selector': 'in-cache', 'load-selector': 'in-cache', 'pop-selector': 'in-cache',
+  cli: 'in-cache', sti: 'in-cache', pushf: 'in-cache', popf: 'in-cache', 'push-selector': 'in-cache', 'read-selector': 'in-cache', 'load-selector': 'in-cache', 'pop-selector': 'in-cache', iret: 'in-cache',
 };
 const UD2 = [0x0f, 0x0b];
 const NOP = [0x90];
@@ -134,6 +136,9 @@ class UnitBuilder {
       case 'pop-selector':
         this.loadSelector(plan.kind, instruction, eip, next);
         return true;
+      case 'iret':
+        this.exits.push({ kind: 'callout', at: emitReturn(code, eip), instruction: at });
+        return false;
       default: { const unreachable: never = plan.kind; return unreachable; }
     }
   }

@@ -192,7 +192,7 @@ describe('answers of a translator', () => {
 it('all units go when the cache is full', () => {
   const code: number[] = [];
   for (let n = 0; n < 2000; n++) code.push(0x74, 0); // 2,000 units of one conditional jump
-  const pair = new Pair(GUEST_CODE, Uint8Array.from([...code, HLT]), registersOf(), 0x9_4000);
+  const pair = new Pair(GUEST_CODE, Uint8Array.from([...code, HLT]), registersOf(), 0x9_5000);
   expect(pair.native.step(100_000)).toBe(StepResult.Halted);
   expect(pair.stepTranslated(100_000)).toBe(StepResult.Exit);
   expect(pair.translated.retired).toBe(2000);

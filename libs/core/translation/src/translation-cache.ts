@@ -1,16 +1,17 @@
 import {
-  beginPortAccess, CPL, CS, CS_SPACE, describeBytes, EIP, ExitReason, EXECUTE, INTERRUPT_SHADOW, MARK_COMMITS, MARK_INSIDE, SEGMENTS, SEGMENT_BASE, SEGMENT_LIMIT, SEGMENT_RIGHTS, SEGMENT_SELECTOR, SEGMENT_WORDS, SHADOW_STI, SS, StepResult,
-  translateLinear, watchSource, type Cpu, type Processor, type TranslatedCode,
+  beginPortAccess, CPL, CS, CS_SPACE, describeBytes, EIP, ExitReason, EXECUTE, INTERRUPT_SHADOW, leaveForInterpretation, MARK_COMMITS, MARK_INSIDE, SEGMENTS, SEGMENT_BASE, SEGMENT_LIMIT, SEGMENT_RIGHTS, SEGMENT_SELECTOR, SEGMENT_WORDS, SHADOW_STI, SS, StepResult,
+  translateLinear, watchSource, type Cpu, type Processor, type ProcessorEvent, type TranslatedCode,
 } from '@ringside/x86';
+import { GateStubs } from './gate-stubs.js';
 import { decodeGuest } from './guest-instruction.js';
 import { sideEntry } from './host-code.js';
 import { lookupStub } from './lookup-stub.js';
 import {
-  emptyKey, IF_IN_BYTE, initialMonitorData, LAYOUT_VERSION, LOOKUP, LOOKUP_ENTRY_BYTES, MONITOR_DATA_BYTES, PENDING, saved, selectorField, TARGET, VIRTUAL_IF_BYTE, VIRTUAL_IOPL,
+  emptyKey, gateStub, GATES, IF_IN_BYTE, initialMonitorData, INTERPRET, KEPT_IF, LAYOUT_VERSION, LOOKUP, LOOKUP_ENTRY_BYTES, MONITOR_DATA_BYTES, PENDING, saved, selectorField, TARGET, VIRTUAL_IF, VIRTUAL_IF_BYTE, VIRTUAL_IOPL,
 } from './monitor-data.js';
 import { translate } from './translate.js';
 import {
-  COMMITS, DYNAMIC_EIP, FAULT_IS_CALLOUT, isRefused, MODE_CODE32, MODE_IOPL, MODE_STACK32, SIDE_WORDS, SPILLED_SHIFT, type TranslationMode, type TranslationRefused, type TranslationRequest, type TranslationUnit, type UnitExit,
+  COMMITS, DYNAMIC_EIP, FAULT_IS_CALLOUT, IF_KEPT, isRefused, MODE_CODE32, MODE_CPL_SHIFT, MODE_IOPL, MODE_STACK32, SIDE_WORDS, SPILLED_SHIFT, type TranslationMode, type TranslationRefused, type TranslationRequest, type TranslationUnit, UNDELIVERED, type UnitExit,
 } from './unit.js';
 import { verifyUnit } from './verify.js';
 
@@ -55,10 +56,11 @@ export class TranslationCache implements TranslatedCode {
   readonly marks: Uint8Array;
   /** What the last miss needs; the machine asks a translator and calls `install`. */
   missing: TranslationRequest | null = null;
-  readonly counts = { misses: 0, installed: 0, recomputed: 0, chained: 0, invalidated: 0, lookups: 0, callouts: 0, flushes: 0, hostBytes: 0, guestBytes: 0 };
+  readonly counts = { misses: 0, installed: 0, recomputed: 0, chained: 0, invalidated: 0, lookups: 0, gates: 0, callouts: 0, flushes: 0, hostBytes: 0, guestBytes: 0 };
 
   private readonly codeStart: number;
   private readonly codeEnd: number;
+  private readonly gates: GateStubs;
   private readonly stub = lookupStub();
   private readonly stubAt: number;
   private top: number;
@@ -67,8 +69,10 @@ export class TranslationCache implements TranslatedCode {
   private readonly byEip = new Map<number, PlacedUnit[]>();
   /** By host page of the guest's bytes. */
   private readonly bySource = new Map<number, Set<PlacedUnit>>();
-  /** Indices of the lookup table in use. */
+  /** Indices of the lookup table in use, and the mode and base of CS of the units it leads to. */
   private published: number[] = [];
+  private publishedMode: TranslationMode = 0;
+  private publishedBase = 0;
   private readonly cpu: Cpu;
   private random: number;
   /** Where the bytes of `missing` lie: byte offsets in memory. */
@@ -78,7 +82,8 @@ export class TranslationCache implements TranslatedCode {
   constructor(private readonly processor: Processor, private readonly options: TranslationCacheOptions) {
     this.cpu = processor.cpu;
     this.dataOffset = options.offset;
-    this.codeStart = options.offset + MONITOR_DATA_BYTES;
+    this.codeStart = options.offset + gateStub(GATES);
+    this.gates = new GateStubs(options.offset);
     this.codeEnd = options.offset + options.bytes;
     if ((options.offset & (PAGE - 1)) !== 0 || this.codeEnd > this.cpu.monitorBytes || this.codeEnd - this.codeStart < 4 * PAGE) throw new RangeError('the translation cache does not fit monitor space');
     this.marks = new Uint8Array(this.cpu.monitorBytes);
@@ -96,6 +101,10 @@ export class TranslationCache implements TranslatedCode {
     return this.field(VIRTUAL_IOPL) & 3;
   }
 
+  get runsDirectly(): boolean {
+    return this.interruptFlag && this.iopl === 0 && this.field(INTERPRET) === 0;
+  }
+
   setInterruptFlag(set: boolean): void {
     this.cpu.u8[this.cpu.monitorBase + this.dataOffset + VIRTUAL_IF_BYTE] = set ? IF_IN_BYTE : 0;
   }
@@ -110,8 +119,11 @@ export class TranslationCache implements TranslatedCode {
   enter(cpu: Cpu): boolean {
     const { i32 } = cpu;
     const eip = i32[EIP]!;
+    if (this.field(INTERPRET) !== 0 || !isTranslatable(cpu)) leaveForInterpretation(cpu);
     const host = this.fetch(cpu, eip);
-    const unit = this.find(cpu, eip, host, this.mode(cpu));
+    const mode = this.mode(cpu);
+    this.look(mode, i32[SEGMENTS + CS * SEGMENT_WORDS + SEGMENT_BASE]!);
+    const unit = this.find(cpu, eip, host, mode);
     if (unit === undefined) {
       this.counts.misses++;
       this.missing = this.request(cpu, eip, host);
@@ -128,9 +140,21 @@ export class TranslationCache implements TranslatedCode {
     return true;
   }
 
+  enterGate(cpu: Cpu, event: ProcessorEvent, returnEip: number, length: number): void {
+    this.counts.gates++;
+    // Ring -1 makes gates only to flat 32-bit code and stacks of ring 0, and an application with another IOPL does not run directly.
+    this.look(MODE_CODE32 | MODE_STACK32, 0);
+    this.gates.enter(cpu, event, returnEip, length, (field, value) => this.setField(field, value));
+  }
+
   gate(cpu: Cpu): 'go-on' | 'exit' {
     const { i32 } = cpu;
     const at = i32[EIP]!;
+    if (this.gates.at(at) !== null) {
+      this.recover(cpu);
+      this.gates.leave(cpu);
+      return 'exit';
+    }
     if (at === this.stubAt + this.stub.missAt) {
       this.counts.lookups++;
       this.recover(cpu);
@@ -165,15 +189,31 @@ export class TranslationCache implements TranslatedCode {
   recover(cpu: Cpu): void {
     const { i32 } = cpu;
     const at = i32[EIP]!;
-    const inStub = at < this.stubAt + this.stub.code.length;
-    const placed = inStub ? null : this.unitAt(at);
-    const sideTable = placed === null ? this.stub.sideTable : placed.unit.sideTable;
-    const entry = sideEntry(sideTable, at - (placed === null ? this.stubAt : placed.at));
+    const { start, sideTable } = this.sideTableAt(at);
+    const entry = sideEntry(sideTable, at - start);
     if (entry < 0) throw new Error(`the side table does not know ${at}`);
     const flags = sideTable[entry * SIDE_WORDS + 2]!;
+    if ((flags & IF_KEPT) !== 0) this.setField(VIRTUAL_IF, this.field(KEPT_IF));
     for (let register = 0; register < 8; register++) if (((flags >>> (SPILLED_SHIFT + register)) & 1) !== 0) i32[register] = this.field(saved(register));
+    if ((flags & UNDELIVERED) !== 0) {
+      this.gates.undo(cpu, (field) => this.field(field));
+      return;
+    }
     i32[EIP] = (flags & DYNAMIC_EIP) !== 0 ? this.field(TARGET) : sideTable[entry * SIDE_WORDS + 1]!;
     i32[CS_SPACE] = 0;
+  }
+
+  /** Of a unit or stub: where it begins, and its side table. */
+  private sideTableAt(at: number): { start: number; sideTable: Int32Array } {
+    const gate = this.gates.at(at);
+    if (gate !== null) return gate;
+    if (this.inLookupStub(at)) return { start: this.stubAt, sideTable: this.stub.sideTable };
+    const placed = this.unitAt(at);
+    return { start: placed.at, sideTable: placed.unit.sideTable };
+  }
+
+  private inLookupStub(at: number): boolean {
+    return at >= this.stubAt && at < this.stubAt + this.stub.code.length;
   }
 
   recoverFault(cpu: Cpu): boolean {
@@ -254,6 +294,14 @@ export class TranslationCache implements TranslatedCode {
     return sameBytes(own.code, answer.code) && sameBytes(own.sideTable, answer.sideTable) && JSON.stringify(own.exits) === JSON.stringify(answer.exits) ? null : 'not what the translator here makes of it';
   }
 
+  /** The lookup table holds units of one mode, for one base of CS. */
+  private look(mode: TranslationMode, base: number): void {
+    if (mode === this.publishedMode && base === this.publishedBase) return;
+    this.mappingChanged();
+    this.publishedMode = mode;
+    this.publishedBase = base;
+  }
+
   private find(cpu: Cpu, eip: number, host: number, mode: TranslationMode): PlacedUnit | undefined {
     const units = this.byEip.get(eip);
     if (units === undefined) return undefined;
@@ -267,15 +315,12 @@ export class TranslationCache implements TranslatedCode {
 
   /** Byte offset in memory of the code at `eip`, or -1 where there is no RAM. Raises what the fetch raises. */
   private fetch(cpu: Cpu, eip: number): number {
-    return translateLinear(cpu, (cpu.i32[SEGMENTS + CS * SEGMENT_WORDS + SEGMENT_BASE]! + eip) | 0, EXECUTE, false);
+    return translateLinear(cpu, (cpu.i32[SEGMENTS + CS * SEGMENT_WORDS + SEGMENT_BASE]! + eip) | 0, EXECUTE, cpu.i32[CPL] === 3);
   }
 
   private mode(cpu: Cpu): TranslationMode {
     const { i32 } = cpu;
-    const flat = i32[SEGMENTS + CS * SEGMENT_WORDS + SEGMENT_LIMIT] === -1;
-    // Code behind a limit is not translated: its transfers would have to check it.
-    if (!flat) return 0;
-    return ((i32[SEGMENTS + CS * SEGMENT_WORDS + SEGMENT_RIGHTS]! & D_B) !== 0 ? MODE_CODE32 : 0) | ((i32[SEGMENTS + SS * SEGMENT_WORDS + SEGMENT_RIGHTS]! & D_B) !== 0 ? MODE_STACK32 : 0)
+    return (i32[CPL] === 3 ? 3 << MODE_CPL_SHIFT : 0) | ((i32[SEGMENTS + CS * SEGMENT_WORDS + SEGMENT_RIGHTS]! & D_B) !== 0 ? MODE_CODE32 : 0) | ((i32[SEGMENTS + SS * SEGMENT_WORDS + SEGMENT_RIGHTS]! & D_B) !== 0 ? MODE_STACK32 : 0)
       | (this.iopl === 0 ? 0 : MODE_IOPL);
   }
 
@@ -307,7 +352,7 @@ export class TranslationCache implements TranslatedCode {
     exit.instruction = null;
     const { length } = placed.unit.instructions.find(({ at }) => at === instruction)!;
     const bytes = placed.unit.guest.subarray(instruction, instruction + length);
-    if (isPortInstruction(bytes) && beginPortAccess(cpu, bytes)) cpu.stepResult = StepResult.Exit;
+    if (cpu.i32[CPL] !== 3 && isPortInstruction(bytes) && beginPortAccess(cpu, bytes)) cpu.stepResult = StepResult.Exit;
     else exit.instruction = describeBytes(cpu, bytes);
     exit.reason = ExitReason.Callout;
     exit.instructionLength = length;
@@ -316,6 +361,7 @@ export class TranslationCache implements TranslatedCode {
   // ---- Places ----------------------------------------------------------------------------------------------------------------
 
   private placeStub(): number {
+    this.gates.place((at, bytes) => this.processor.writePhysical('monitor', at, bytes), this.marks, this.stubAt);
     this.processor.writePhysical('monitor', this.stubAt, this.stub.code);
     return this.stubAt + this.stub.code.length;
   }
@@ -434,6 +480,12 @@ export class TranslationCache implements TranslatedCode {
   private setField(offset: number, value: number): void {
     this.cpu.i32[(this.cpu.monitorBase + this.dataOffset + offset) >> 2] = value;
   }
+}
+
+/** 32-bit code and stack, in rings 0 and 3. Code behind a limit is not translated: its transfers would have to check it. */
+function isTranslatable({ i32 }: Cpu): boolean {
+  const cs = SEGMENTS + CS * SEGMENT_WORDS;
+  return i32[CPL] !== 2 && i32[cs + SEGMENT_LIMIT] === -1 && (i32[cs + SEGMENT_RIGHTS]! & i32[SEGMENTS + SS * SEGMENT_WORDS + SEGMENT_RIGHTS]! & D_B) !== 0;
 }
 
 /** IN, OUT, INS, OUTS. */

@@ -1,10 +1,10 @@
 import type { OpcodeRow } from '@ringside/x86';
 import { usesGs, type GuestInstruction } from './guest-instruction.js';
-import { MODE_IOPL, type TranslationMode } from './unit.js';
+import { MODE_CPL_SHIFT, MODE_IOPL, type TranslationMode } from './unit.js';
 
 /** What the translator does with a guest instruction, and the sentence that `disassemble --translated` shows beside it. */
 export type Plan =
-  | { readonly kind: 'ident' | 'callout' | 'undefined' | 'jump' | 'conditional' | 'call' | 'call-indirect' | 'jump-indirect' | 'return' | 'cli' | 'sti' | 'pushf' | 'popf' | 'push-selector' | 'read-selector' | 'load-selector' | 'pop-selector'; readonly why: string };
+  | { readonly kind: 'ident' | 'callout' | 'undefined' | 'jump' | 'conditional' | 'call' | 'call-indirect' | 'jump-indirect' | 'return' | 'cli' | 'sti' | 'pushf' | 'popf' | 'push-selector' | 'read-selector' | 'load-selector' | 'pop-selector' | 'iret'; readonly why: string };
 
 const plan = (kind: Plan['kind'], why: string): Plan => ({ kind, why });
 
@@ -12,6 +12,8 @@ const plan = (kind: Plan['kind'], why: string): Plan => ({ kind, why });
 const SEGMENT_OPERAND = /^(?:ES|CS|SS|DS|FS|GS)$/;
 const CS_NUMBER = 1, SS_NUMBER = 2, LAST_SEGMENT = 5;
 
+/** Of an application, which is translated only while IOPL is not 0 or IF not 1. */
+const BY_IOPL = new Set(['CLI', 'STI', 'POPF']);
 const UNTRAPPED_TRANSFERS = new Set(['INT3', 'INTO', 'INT1', 'SYSENTER', 'SYSEXIT']);
 const STACK = 'the return address pushed is the guest’s, never one in the cache';
 
@@ -26,6 +28,8 @@ export function planFor(instruction: GuestInstruction, mode: TranslationMode): P
   if (usesGs(instruction)) return plan('callout', 'GS addresses the monitor’s data here');
   const { mnemonic, attributes, operands } = row;
   if (attributes.has('cpl0')) return plan('callout', `${mnemonic} is privileged`);
+  const application = ((mode >> MODE_CPL_SHIFT) & 3) === 3;
+  if (application && BY_IOPL.has(mnemonic)) return plan('callout', `what ${mnemonic} does here depends on IOPL`);
   switch (mnemonic) {
     case 'CLI': return (mode & MODE_IOPL) === 0 ? plan('cli', 'clears the virtual IF; as a byte, for an AND would change the flags') : plan('cli', 'clears the virtual IF');
     case 'STI': return plan('sti', 'sets the virtual IF, and looks whether an interrupt waits');
@@ -35,7 +39,7 @@ export function planFor(instruction: GuestInstruction, mode: TranslationMode): P
   }
   if (attributes.has('iopl')) return plan('callout', `${mnemonic}: the device is behind ring -1`);
   if (mnemonic === 'UD2' || mnemonic === 'UD0' || mnemonic === 'UD1') return plan('ident', '');
-  if (attributes.has('sensitive')) return sensitive(instruction, row);
+  if (attributes.has('sensitive')) return sensitive(instruction, row, mode);
   if (UNTRAPPED_TRANSFERS.has(mnemonic)) return plan('callout', `${mnemonic} goes through the monitor’s tables`);
   if (operands[0]?.startsWith('J') === true) {
     if (instruction.operand16) return plan('callout', 'a 16-bit transfer');
@@ -48,11 +52,12 @@ export function planFor(instruction: GuestInstruction, mode: TranslationMode): P
   return plan('ident', '');
 }
 
-function sensitive(instruction: GuestInstruction, row: OpcodeRow): Plan {
+function sensitive(instruction: GuestInstruction, row: OpcodeRow, mode: TranslationMode): Plan {
   const { mnemonic, operands } = row;
   const named = operands.length === 1 && SEGMENT_OPERAND.test(operands[0]!);
   if (mnemonic === 'PUSH' && named && !instruction.operand16) return plan('push-selector', 'pushes the guest’s selector: the real one may have another RPL');
   if (mnemonic === 'POP' && named && !instruction.operand16 && operands[0] !== 'SS') return plan('pop-selector', 'loads the monitor’s copy of the descriptor; a fault is a callout');
+  if (mnemonic === 'IRET' && !instruction.operand16 && (mode & (MODE_IOPL | (3 << MODE_CPL_SHIFT))) === 0) return plan('iret', 'returns to an application by itself; to anywhere else it is a callout');
   const segment = (instruction.modrm >> 3) & 7;
   if (row.code === '8C' && segment <= LAST_SEGMENT) return plan('read-selector', 'reads the guest’s selector: the real one may have another RPL');
   if (row.code === '8E' && segment !== CS_NUMBER && segment !== SS_NUMBER && segment <= LAST_SEGMENT) return plan('load-selector', 'loads the monitor’s copy of the descriptor; a fault is a callout');

@@ -60,6 +60,10 @@ export const COMMITS = 1;
 export const DYNAMIC_EIP = 2;
 /** A fault of this host instruction (a segment load) is a callout, not the guest's fault. */
 export const FAULT_IS_CALLOUT = 4;
+/** The virtual IF that the guest has is in KEPT_IF. */
+export const IF_KEPT = 8;
+/** In the stub of a gate: the event that came through it has not been delivered yet; the guest still stands at its INT. */
+export const UNDELIVERED = 16;
 /** Bits 8–15: general registers whose guest value is in SAVED, by number. */
 export const SPILLED_SHIFT = 8;
 /** Words of a side-table entry: host offset, guest EIP, flags. */

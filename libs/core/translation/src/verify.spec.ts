@@ -53,7 +53,7 @@ describe('planted wrong answers', () => {
     ['a side table with a hole', { ...good, sideTable: good.sideTable.slice(SIDE_WORDS) }, /side table/],
     ['a register in use that the side table does not tell', withSide(good, (side) => { for (let n = 0; n < side.length; n += SIDE_WORDS) side[n + 2]! &= ~(2 << SPILLED_SHIFT); }), /side table/],
     ['other guest bytes', { ...good, guest: good.guest.map((byte, n) => n === 1 ? byte ^ 1 : byte) }, /other guest bytes/],
-    ['another key', { ...good, layout: 2 }, /another key/],
+    ['another key', { ...good, layout: LAYOUT_VERSION + 1 }, /another key/],
   ];
   it.each(planted)('%s', (_name, unit, why) => {
     expect(verifyUnit(copies, unit)).toMatch(why);
@@ -119,7 +119,7 @@ describe('units', () => {
     const request = requestOf([NOP]);
     expect(translate({ ...request, mode: MODE_CODE32 })).toEqual({ refused: 'mode' });
     expect(translate({ ...request, mode: request.mode | (3 << 2) })).toEqual({ refused: 'mode' });
-    expect(translate({ ...request, layout: 2 })).toEqual({ refused: 'layout' });
+    expect(translate({ ...request, layout: LAYOUT_VERSION + 1 })).toEqual({ refused: 'layout' });
   });
 
   it('are the same for the same bytes', () => {

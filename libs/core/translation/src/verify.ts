@@ -1,9 +1,10 @@
 import { GS } from '@ringside/x86';
 import { decodeGuest, usesGs, type GuestInstruction } from './guest-instruction.js';
-import { ECX, ESP, sideEntry } from './host-code.js';
+import { ECX, ESP, HostCode, sideEntry } from './host-code.js';
 import { POPF_CLASS, READABLE_FIELDS, saved, WRITABLE_FIELDS } from './monitor-data.js';
+import { emitReturn } from './return-sequence.js';
 import {
-  COMMITS, DYNAMIC_EIP, FAULT_IS_CALLOUT, GATE_CALLOUT, GATE_EXIT, MOST_INSTRUCTIONS, SIDE_WORDS, SPILLED_SHIFT, type TranslatedInstruction, type TranslationRequest, type TranslationUnit, type UnitExit,
+  COMMITS, DYNAMIC_EIP, FAULT_IS_CALLOUT, GATE_CALLOUT, GATE_EXIT, MODE_CPL_SHIFT, MODE_IOPL, MOST_INSTRUCTIONS, SIDE_WORDS, SPILLED_SHIFT, type TranslatedInstruction, type TranslationRequest, type TranslationUnit, type UnitExit,
 } from './unit.js';
 
 /**
@@ -129,6 +130,11 @@ class Verifier {
     for (const host of this.host) {
       const index = this.unit.instructions.findIndex(({ from, to }) => host.at >= from && host.at < to);
       const instruction = this.unit.instructions[index];
+      if (instruction !== undefined && this.isReturn(index)) {
+        const wrong = host.at === instruction.from ? this.judgeReturn(instruction, this.guest[index]!) : null;
+        if (wrong !== null) return wrong;
+        continue;
+      }
       const wrong = instruction?.treatment === 'ident' ? this.judgeCopy(host, instruction, this.guest[index]!) : this.judgeAdded(host, index);
       if (wrong !== null) return `${wrong} at ${host.at}`;
     }
@@ -147,6 +153,24 @@ class Verifier {
     if (row.attributes.has('ends') && !row.mnemonic.startsWith('UD')) return 'a copy of a transfer';
     if (host.flags !== COMMITS) return 'a copy that does not commit';
     return null;
+  }
+
+  /** The guest's IRET, not left to ring -1 as a whole. */
+  private isReturn(index: number): boolean {
+    return this.guest[index]?.row?.mnemonic === 'IRET' && this.unit.instructions[index]!.treatment === 'in-cache';
+  }
+
+  /** The way out of ring 1 is taken in one form only, byte for byte. */
+  private judgeReturn({ at, from, to }: TranslatedInstruction, { operand16 }: GuestInstruction): string | null {
+    const { unit } = this;
+    if (operand16 || (unit.mode & (MODE_IOPL | (3 << MODE_CPL_SHIFT))) !== 0) return `a return to an application at ${from}`;
+    const wanted = new HostCode();
+    const gate = emitReturn(wanted, (unit.eip + at) | 0);
+    const side = wanted.sideTable();
+    const first = sideEntry(unit.sideTable, from) * SIDE_WORDS;
+    const same = to - from === wanted.bytes.length && wanted.bytes.every((byte, n) => unit.code[from + n] === byte)
+      && side.every((word, n) => unit.sideTable[first + n] === (n % SIDE_WORDS === 0 ? word + from : word));
+    return same && this.exits.get(from + gate)?.kind === 'callout' ? null : `a return to an application at ${from}`;
   }
 
   /** `index`: the guest instruction that the code works for, or -1 behind the last. */
@@ -251,7 +275,7 @@ class Verifier {
     if (exit?.kind === 'lookup') return flow.dirty === 1 << ECX ? null : `registers at the lookup at ${host.at}`;
     if (exit !== undefined && flow.dirty !== 0) return `registers at the exit at ${host.at}`;
     if (exit !== undefined && exit.kind !== 'pending') return null;
-    if (row?.mnemonic === 'UD2') return null;
+    if (row?.mnemonic === 'UD2' || row?.code === 'CF') return null;
     const after = this.effects(host, flow);
     if (typeof after === 'string') return after;
     const relative = row !== null && row.operands[0]?.startsWith('J') === true;

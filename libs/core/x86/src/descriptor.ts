@@ -54,6 +54,9 @@ export const SELECTOR_RPL = 3;
 export const SELECTOR_TI = 4;
 export const SELECTOR_INDEX = 0xfff8;
 
+/** In the second word of a gate of the monitor's IDT. */
+export const GATE_INTO_MONITOR_SPACE = 1;
+
 export const isNull = (selector: number): boolean => (selector & 0xfffc) === 0;
 /** Effective privilege of an access by selector: the weaker (numerically greater) of CPL and RPL (SDM Vol. 3A 5.5). */
 export const effectiveLevel = (cpu: Cpu, selector: number): number => max(cpu.i32[CPL]!, selector & SELECTOR_RPL);
@@ -91,6 +94,8 @@ export class Descriptor {
   get gateSelector(): number { return this.low >>> 16 }
   /** Of a gate: 16-bit gates (types below 8) have no upper half. */
   get gateOffset(): number { return (this.low & 0xffff) | ((this.high & 0x0800) !== 0 ? this.high & 0xffff_0000 : 0) }
+  /** Of a gate in the monitor's IDT: it leads into monitor space. The bits from 0 on are reserved in IA-32 (64-bit processors choose a stack with them). */
+  get intoMonitorSpace(): boolean { return (this.high & GATE_INTO_MONITOR_SPACE) !== 0 }
   /** Of a call gate: parameters to copy, in units of the gate's size. */
   get parameterCount(): number { return this.high & 0x1f }
 }

@@ -9,11 +9,14 @@ import { UnsupportedMode, interceptException, leaveForEvent, leaveForTripleFault
 import { readTable32 } from './memory.js';
 import { observeFlagsLoad } from './sensitive.js';
 import { selectorOf, setCodeSegment, setSegment, withinLimit } from './segmentation.js';
-import { modeChanged, nextEip } from './slots.js';
+import { currentInstructionLength, modeChanged, nextEip } from './slots.js';
 import { type ElementSize, StackFrame, peekStack, setStackPointer } from './stack.js';
-import { ACTIVITY, CPL, CS, DR7, EIP, ESP, FAULT_ERROR, FAULT_HAS_ERROR, FAULT_VECTOR, IDTR_BASE, IDTR_LIMIT, IDTR_SPACE, INTERRUPT_SHADOW, SS } from './state.js';
+import {
+  ACTIVITY, CPL, CS, CS_SPACE, DR7, EFLAGS_SYSTEM, EIP, ESP, EXTRA_EXECUTED, FAULT_ERROR, FAULT_HAS_ERROR, FAULT_VECTOR, IDTR_BASE, IDTR_LIMIT, IDTR_SPACE, INTERRUPT_SHADOW, NOT_COMPLETED, REP_DONE, SS,
+} from './state.js';
 import { EventType, type ProcessorEvent } from './step.js';
 import { InnerStack, readInnerStack } from './task-state-segment.js';
+import type { TranslatedCode } from './translated-code.js';
 
 /*
  * Delivery of interrupts and exceptions, and the return from them (SDM Vol. 3A ch. 6; Vol. 2 INT n, IRET).
@@ -98,6 +101,12 @@ function deliver(cpu: Cpu, vector: number, type: EventType, errorCode: number | 
   readHandler(cpu, selector, ext);
   const level = handler.conforming ? cpu.i32[CPL]! : handler.dpl;
   if (level === 0 && cpu.controls.deprivileged) leaveForEvent(cpu, vector, type, errorCode);
+  if (gate.intoMonitorSpace && cpu.i32[IDTR_SPACE] === 1 && cpu.translatedCode !== null) {
+    // Other events of its vector are the monitor's, as they are without such a gate.
+    if (!software || cpu.i32[CPL] !== 3) leaveForEvent(cpu, vector, type, errorCode);
+    enterTranslationCache(cpu, cpu.translatedCode, selector, { vector, type, errorCode }, returnEip);
+    return;
+  }
   const size: ElementSize = gate.type === INTERRUPT_GATE32 || gate.type === TRAP_GATE32 ? 4 : 2;
   const flags = getEflags(cpu);
   const image = setsResumeFlag(vector, type) ? flags | RF : flags;
@@ -111,6 +120,26 @@ function deliver(cpu: Cpu, vector: number, type: EventType, errorCode: number | 
   if (vector === DB) cpu.i32[DR7]! &= ~DR7_GD;
   cpu.i32[INTERRUPT_SHADOW] = 0;
   cpu.i32[ACTIVITY] = 0;
+  modeChanged(cpu);
+}
+
+/**
+ * A gate of the monitor's IDT that leads into the translation cache (translated-code.ts): its offset is one in monitor space, and the frame goes on the monitor's stack, which lies there too. Added
+ * code then does the guest's own delivery; its last instruction, not this one, completes the INT.
+ */
+function enterTranslationCache(cpu: Cpu, translated: TranslatedCode, selector: number, event: ProcessorEvent, returnEip: number): void {
+  const { i32 } = cpu;
+  readInnerStack(cpu, handler.dpl, 0, inner);
+  translated.enterGate(cpu, event, returnEip, currentInstructionLength(cpu));
+  setSegment(cpu, SS, inner.selector, inner.descriptor);
+  setCodeSegment(cpu, selector, handler.dpl, handler);
+  i32[CS_SPACE] = 1;
+  i32[EIP] = gate.gateOffset;
+  i32[EFLAGS_SYSTEM]! &= ~(TF | NT | RF | VM);
+  i32[INTERRUPT_SHADOW] = 0;
+  cpu.f64[GATE_ENTRIES]! += 1;
+  i32[REP_DONE] = NOT_COMPLETED;
+  i32[EXTRA_EXECUTED]! += 1;
   modeChanged(cpu);
 }
 
@@ -200,6 +229,8 @@ export function iret(cpu: Cpu, operandSize: ElementSize): void {
   else returnOuterLevel(cpu, selector, eip, 3, operandSize, 0);
   if (operandSize === 4) observeFlagsLoad(cpu, 'IRET', image, level !== 3);
   setEflags(cpu, (flags & ~mask) | (image & mask));
+  // Out of translated code the way leads to an application (return-sequence.ts of the translator), which runs as it is.
+  cpu.i32[CS_SPACE] = 0;
   cpu.f64[IRETS]! += 1;
 }
 

@@ -1,11 +1,14 @@
 import { codePage, JUMP_MASK, reserveSlots, watchCode } from './code-cache.js';
 import type { Cpu } from './cpu.js';
 import { decode, MORE } from './decoder.js';
+import { ExitReason } from './exit-reason.js';
+import { leave } from './fault.js';
 import { endRun } from './fetch.js';
 import { IF, IOPL } from './flags.js';
 import { isRunEnd, MONITOR_DATA_OPERATIONS, OP_TRANSLATION_GATE } from './operations.js';
 import { INDEX_OVERRIDE, INDEX_SEGMENT_SHIFT, SLOT_B, SLOT_IMMEDIATE, SLOT_INDEX, SLOT_META, SLOT_OP, SLOT_WORDS } from './slot-layout.js';
 import { CPL, CS, CS_SPACE, EFLAGS_SYSTEM, EIP, GS, SEGMENTS, SEGMENT_SELECTOR, SEGMENT_WORDS, SS } from './state.js';
+import type { ProcessorEvent } from './step.js';
 
 /**
  * Execution from monitor space. While CS_SPACE is 1, EIP is an offset in monitor space and instructions are fetched there, past CS and paging;
@@ -32,10 +35,14 @@ export interface TranslatedCode {
   readonly interruptFlag: boolean;
   /** The virtual EFLAGS.IOPL. */
   readonly iopl: number;
+  /** Whether applications run as they are; else ring 3 is translated too. */
+  readonly runsDirectly: boolean;
   /** The INTR line: an interrupt waits. */
   setPending(pending: boolean): void;
   /** Make EIP (the guest's) lead into translated code; false if there is none for it. May raise a fault or leave: the fetch's. */
   enter(cpu: Cpu): boolean;
+  /** An INT n of an application goes through a gate of the monitor's IDT that leads into translated code: `returnEip` is pushed, `length` is its length. */
+  enterGate(cpu: Cpu, event: ProcessorEvent, returnEip: number, length: number): void;
   /** Translated code stands at a gate. `go-on`: look at the state again; `exit`: `cpu.exit` says what ring -1 is asked. */
   gate(cpu: Cpu): 'go-on' | 'exit';
   /** Give up translated code: EIP and all registers are the guest's, as before its instruction (or behind it, once that has committed). */
@@ -46,6 +53,14 @@ export interface TranslatedCode {
   sourceWritten(cpu: Cpu, hostPage: number, from: number, to: number): void;
   /** The guest's linear addresses may lead elsewhere now. */
   mappingChanged(cpu: Cpu): void;
+}
+
+/** Code that is not translated: ring -1 executes the instruction at EIP, which may raise what its fetch raises. */
+export function leaveForInterpretation(cpu: Cpu): never {
+  const { exit } = cpu;
+  exit.instructionLength = exit.guestLinear = exit.guestPhysical = 0;
+  exit.access = exit.event = exit.walk = exit.instruction = null;
+  leave(cpu, ExitReason.Callout);
 }
 
 const LONGEST_RUN = 48;

@@ -1,6 +1,6 @@
 import { EXECUTED, ExitReason, NO_CONTROLS, Processor, SEGMENTS, SEGMENT_SELECTOR, SEGMENT_WORDS, StepResult } from '@ringside/x86';
 import { sideEntry } from '../host-code.js';
-import { initialMonitorData, saved, selectorField, TARGET, VIRTUAL_IF_BYTE } from '../monitor-data.js';
+import { initialMonitorData, LAYOUT_VERSION, saved, selectorField, TARGET, VIRTUAL_IF_BYTE } from '../monitor-data.js';
 import { translate } from '../translate.js';
 import { COMMITS, DYNAMIC_EIP, isRefused, MODE_CODE32, MODE_STACK32, SIDE_WORDS, SPILLED_SHIFT, type TranslationRequest, type TranslationUnit } from '../unit.js';
 import { verifyUnit } from '../verify.js';
@@ -41,7 +41,7 @@ export class Twin {
     const eip = this.native.getRegister('eip');
     const bytes = this.native.readPhysical('guest', eip, 4096 - (eip & 0xfff) + 15);
     const within = this.native.readPhysical('guest', eip, 4096 - (eip & 0xfff));
-    const request = { bytes: within, eip, pageOffset: eip & 0xfff, mode: MODE_CODE32 | MODE_STACK32, layout: 1 };
+    const request = { bytes: within, eip, pageOffset: eip & 0xfff, mode: MODE_CODE32 | MODE_STACK32, layout: LAYOUT_VERSION };
     return isRefused(translate(request)) ? { ...request, bytes } : request;
   }
 
