@@ -35,7 +35,7 @@ describe('documentation', () => {
   });
 
   test('every ./ringside command that a page shows exists', () => {
-    const commands = new Set(['test', 'demo', 'compare', 'up', 'down', 'status', 'vm', 'exits', 'trace', 'disassemble', 'bench']);
+    const commands = new Set(['test', 'demo', 'compare', 'sensitive', 'recap', 'up', 'down', 'status', 'vm', 'exits', 'trace', 'disassemble', 'bench']);
     for (const page of pages) {
       for (const [, command] of read(page).matchAll(/\.\/ringside ([a-z]+)/g)) expect(commands.has(command!) ? command : `${page}: ./ringside ${command}`).toBe(command);
     }

@@ -6,6 +6,7 @@ import { demoCommand } from './demo.js';
 import { disassembleCommand } from './disassemble.js';
 import { downCommand } from './down.js';
 import { exitsCommand } from './exits.js';
+import { recapCommand } from './recap.js';
 import { sensitiveCommand } from './sensitive.js';
 import { statusCommand } from './status.js';
 import { traceCommand } from './trace.js';
@@ -14,5 +15,5 @@ import { vmCommand } from './vm/index.js';
 
 /** Every command, in the order of `--help`. One file each. */
 export const commands: readonly ((context: Context) => Command)[] = [
-  demoCommand, compareCommand, sensitiveCommand, upCommand, downCommand, statusCommand, vmCommand, exitsCommand, traceCommand, disassembleCommand, benchCommand,
+  demoCommand, compareCommand, sensitiveCommand, recapCommand, upCommand, downCommand, statusCommand, vmCommand, exitsCommand, traceCommand, disassembleCommand, benchCommand,
 ];
