@@ -18,6 +18,7 @@ export const host = {
   /** mov gs:[field], cl */ storeCl: (field: number) => [GS_PREFIX, 0x88, ...absolute(ECX, field)],
   /** movzx ecx, byte gs:[field] */ loadByte: (field: number) => [GS_PREFIX, 0x0f, 0xb6, ...absolute(ECX, field)],
   /** movzx ecx, byte [esp+offset] */ stackByte: (offset: number) => [0x0f, 0xb6, 0x4c, 0x24, offset],
+  /** movzx ecx, word gs:[field] */ loadWord: (field: number) => [GS_PREFIX, 0x0f, 0xb7, ...absolute(ECX, field)],
   /** movzx ecx, byte gs:[table+ecx] */ loadByteAt: (table: number) => [GS_PREFIX, 0x0f, 0xb6, 0x80 | (ECX << 3) | ECX, ...word(table)],
   /** push dword gs:[field] */ push: (field: number) => [GS_PREFIX, 0xff, ...absolute(6, field)],
   /** jmp dword gs:[field] */ jumpTo: (field: number) => [GS_PREFIX, 0xff, ...absolute(4, field)],

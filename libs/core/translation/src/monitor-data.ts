@@ -15,7 +15,7 @@ import { ES, GS } from '@ringside/x86';
  *   0x020 saved general registers, by number
  *   0x040 the guest's selectors of ES CS SS DS FS GS, zero-extended
  *   0x060 what an event pushed that came through a gate into the cache: EIP, CS, EFLAGS, ESP, SS (gate-stub.ts)
- *   0x100 POPF_CLASS, 0x200 RETURNS_OUT, 0x300 KEEPS_IF, 0x400 KEEPS_MODE, 0x500 FRAME_FITS: 256 bytes each
+ *   0x100 POPF_CLASS, 0x200 RETURNS_OUT, 0x300 KEEPS_IF, 0x400 KEEPS_MODE, 0x500 FRAME_FITS, 0x600 LOADS_AS_TOLD: 256 bytes each
  *   0x800 parameters of the gates, 64 bytes each
  *   0x10000 lookup table, 65,536 entries of (guest EIP, TC address)
  *
@@ -48,6 +48,11 @@ export const KEEPS_IF = 0x300;
 export const KEEPS_MODE = 0x400;
 /** Of the low byte of a stack pointer: whether a frame of 20 bytes below it lies in one page, so that all of it can be pushed if its first word can. */
 export const FRAME_FITS = 0x500;
+/**
+ * Of the low byte of a selector that ring 0 loads into a data segment register: whether its RPL and the monitor's copy of the descriptor decide as the guest's own would. With RPL 1 they do not, for what
+ * ring 0 had to itself (DPL 0) is at DPL 1 in the copy.
+ */
+export const LOADS_AS_TOLD = 0x600;
 
 /** The monitor's stack: five words that the processor pushes on its way through a gate into the cache. */
 export const GATE_FRAME = { eip: 0x060, cs: 0x064, eflags: 0x068, esp: 0x06c, ss: 0x070 } as const;
@@ -92,6 +97,7 @@ export function initialMonitorData(): Uint8Array {
     const simple = (byte & TF_NT_IOPL & ~TF) === 0;
     bytes[POPF_CLASS + byte] = simple ? (byte & IF_IN_BYTE) + 1 : 0;
     bytes[RETURNS_OUT + byte] = (byte & 3) === 3 ? 1 : 0;
+    bytes[LOADS_AS_TOLD + byte] = (byte & 3) === 1 ? 0 : 1;
     bytes[KEEPS_IF + byte] = simple && (byte & IF_IN_BYTE) !== 0 ? 1 : 0;
     bytes[KEEPS_MODE + byte] = (byte & VM_IN_BYTE) === 0 ? 1 : 0;
     bytes[FRAME_FITS + byte] = byte === 0 || byte >= FRAME_BYTES ? 1 : 0;

@@ -1,6 +1,6 @@
 import { decodeGuest, type GuestInstruction } from './guest-instruction.js';
 import { ECX, EDX, ESP, host, HostCode } from './host-code.js';
-import { IF_IN_BYTE, LAYOUT_VERSION, PENDING, POPF_CLASS, saved, SCRATCH, selectorField, TARGET, VIRTUAL_IF, VIRTUAL_IF_BYTE } from './monitor-data.js';
+import { IF_IN_BYTE, LAYOUT_VERSION, LOADS_AS_TOLD, PENDING, POPF_CLASS, saved, SCRATCH, selectorField, TARGET, VIRTUAL_IF, VIRTUAL_IF_BYTE } from './monitor-data.js';
 import { emitReturn } from './return-sequence.js';
 import { planFor, type Plan } from './treatment.js';
 import {
@@ -236,12 +236,7 @@ class UnitBuilder {
     code.restore(ECX, eip, 0, [ECX]);
     code.commit([0x9d], eip);
     this.testPending(next, false);
-    // The slow way must be in JECXZ's reach, so it stands here, jumped over.
-    const size = host.load(ECX, saved(ECX)).length + host.gate(GATE_CALLOUT).length;
-    code.emit([0xeb, size], next);
-    code.patch8(branch + 1, code.at - behind);
-    code.restore(ECX, eip, 0, [ECX]);
-    this.callout(eip);
+    this.slowWay(branch, behind, eip, next);
   }
 
   private readSelector(instruction: GuestInstruction, eip: number, next: number): void {
@@ -268,13 +263,29 @@ class UnitBuilder {
     if (pop) code.emit(host.topOfStack(), eip);
     else if (instruction.memory) code.emit([...prefixesOf(instruction), 0x0f, 0xb7, ...withRegister(instruction, ECX)], eip);
     else code.emit([0x8b, 0xc0 | (ECX << 3) | (instruction.modrm & 7)], eip);
-    code.emit([0x0f, 0xb7, 0xc0 | (ECX << 3) | ECX], eip, 0, [ECX]);
+    code.emit(host.store(SCRATCH, ECX), eip, 0, [ECX]);
+    code.emit(host.loadByte(SCRATCH), eip, 0, [ECX]);
+    code.emit(host.loadByteAt(LOADS_AS_TOLD), eip, 0, [ECX]);
+    const branch = code.at;
+    code.emit(host.jecxz(0), eip, 0, [ECX]);
+    const behind = code.at;
+    code.emit(host.loadWord(SCRATCH), eip, 0, [ECX]);
     code.emit([0x8e, 0xc0 | (segment << 3) | ECX], eip, FAULT_IS_CALLOUT, [ECX]);
     if (pop) {
       code.emit(host.store(selectorField(segment), ECX), eip, 0, [ECX]);
       code.emit(host.release(4), eip, COMMITS, [ECX]);
     } else code.emit(host.store(selectorField(segment), ECX), eip, COMMITS, [ECX]);
     code.restore(ECX, next, 0, [ECX]);
+    this.slowWay(branch, behind, eip, next);
+  }
+
+  /** A callout out of line: restore ECX and leave. It must be in JECXZ's reach, so it stands here, jumped over. */
+  private slowWay(branch: number, behind: number, eip: number, next: number): void {
+    const { code } = this;
+    code.emit([0xeb, host.load(ECX, saved(ECX)).length + host.gate(GATE_CALLOUT).length], next);
+    code.patch8(branch + 1, code.at - behind);
+    code.restore(ECX, eip, 0, [ECX]);
+    this.callout(eip);
   }
 }
 

@@ -1,7 +1,7 @@
 import { GS } from '@ringside/x86';
 import { decodeGuest, usesGs, type GuestInstruction } from './guest-instruction.js';
 import { ECX, ESP, HostCode, sideEntry } from './host-code.js';
-import { POPF_CLASS, READABLE_FIELDS, saved, WRITABLE_FIELDS } from './monitor-data.js';
+import { LOADS_AS_TOLD, POPF_CLASS, READABLE_FIELDS, saved, WRITABLE_FIELDS } from './monitor-data.js';
 import { emitReturn } from './return-sequence.js';
 import {
   COMMITS, DYNAMIC_EIP, FAULT_IS_CALLOUT, GATE_CALLOUT, GATE_EXIT, MODE_CPL_SHIFT, MODE_IOPL, MOST_INSTRUCTIONS, SIDE_WORDS, SPILLED_SHIFT, type TranslatedInstruction, type TranslationRequest, type TranslationUnit, type UnitExit,
@@ -230,7 +230,7 @@ class Verifier {
       if (decoded.address16) return 'an address in monitor data';
       const [modrm = 0] = decoded.operand;
       const offset = decoded.operand.length === 5 ? word(decoded.operand, 1) : NO_EIP;
-      if ((modrm & 0xc7) !== 5) return !writes && code === '0FB6' && (modrm & 0xc7) === 0x81 && offset === POPF_CLASS && mnemonic === 'POPF' ? null : 'an address in monitor data';
+      if ((modrm & 0xc7) !== 5) return !writes && code === '0FB6' && (modrm & 0xc7) === 0x81 && offset === (mnemonic === 'POPF' ? POPF_CLASS : mnemonic === 'POP' || mnemonic === 'MOV' ? LOADS_AS_TOLD : NO_EIP) ? null : 'an address in monitor data';
       const bytes = code === '88' || code === 'C6/0' || code === '0FB6' ? 1 : code === '0FB7' ? 2 : 4;
       const room = WRITABLE_FIELDS.get(offset) ?? (writes ? 0 : READABLE_FIELDS.get(offset) ?? 0);
       if (bytes > room) return writes ? 'a write to a field of monitor data that is not listed' : 'a read of a field of monitor data that is not listed';
