@@ -59,6 +59,25 @@ describe('RequestMux', () => {
     mux.close();
   });
 
+  it('takes a request back: nothing is sent again, a late answer meets nobody', async () => {
+    const wire = new MemoryWire();
+    const mux = new RequestMux(wire, '_INBOX.a', POLICY);
+    const seen: WireMessage[] = [];
+    wire.subscribe('slow', (message) => { seen.push(message); });
+    const asked = new AbortController();
+    const reply = mux.call('slow', bytes('?'), { ...POLICY, timeoutMs: 60_000 }, asked.signal);
+    while (seen.length < 2) await new Promise((resolve) => setImmediate(resolve));
+    asked.abort(new RangeError('not any longer'));
+    await expect(reply).rejects.toThrow('not any longer');
+    expect(mux.inFlight).toBe(0);
+    wire.publish(seen[0]!.reply!, bytes('late'));
+    expect(Buffer.from(await (async () => {
+      wire.subscribe('quick', (message) => wire.publish(message.reply!, bytes('here')));
+      return mux.call('quick', bytes('?'));
+    })()).toString()).toBe('here');
+    mux.close();
+  });
+
   it('rejects what is in flight when it is closed, and what comes after', async () => {
     const wire = new MemoryWire();
     const mux = new RequestMux(wire, '_INBOX.a');

@@ -4,7 +4,7 @@ import { NestFactory } from '@nestjs/core';
 import { Ctx, MessagePattern, Payload, type MicroserviceOptions } from '@nestjs/microservices';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { UnreachableError, type BusRequest } from '@ringside/machine';
-import { Hop, decodeBusReply, decodeBusRequest, encodeBusReply, encodeBusRequest, encodeMemoryRead, ioSubject } from '@ringside/protocol';
+import { Hop, decodeAcknowledge, decodeBusReply, decodeBusRequest, decodeTranslationRequest, encodeAcknowledge, encodeBusReply, encodeBusRequest, encodeMemoryRead, encodeTranslationRequest, ioSubject, TRANSLATE_SUBJECT } from '@ringside/protocol';
 import { connectNats, ControlFailure, FaultyWire, FrameContext, instanceName, NatsClient, NatsServer, NatsWire, PassThroughFilter, type FaultCounts, type ResendPolicy, type Wire } from './index.js';
 import { startNatsServer, type NatsServerProcess } from './testing/nats-server-process.js';
 
@@ -26,6 +26,14 @@ class CounterController {
     const sum = (CounterController.sums.get(request.vmId) ?? 0) + request.data[0]!;
     CounterController.sums.set(request.vmId, sum);
     return encodeBusReply({ data: Buffer.from(String(sum)), lines: 0, rose: 0, deadline: Infinity, effects: [] }, context.header);
+  }
+
+  @MessagePattern('ringside.translate', { frames: 'ringside.translate' })
+  shared(@Payload() frame: Uint8Array, @Ctx() context: FrameContext): Uint8Array {
+    const { bytes } = decodeTranslationRequest(frame);
+    if (bytes.length === 0) throw new Error('nothing to translate');
+    CounterController.sums.set(context.vmId, (CounterController.sums.get(context.vmId) ?? 0) + 1);
+    return encodeAcknowledge(context.header);
   }
 
   @MessagePattern('ringside.vm.{id}.console.in')
@@ -122,6 +130,20 @@ describe('the transport over a real nats-server', () => {
     expect(service.server.counts.badFrames).toBe(2);
     // Neither of them counts as the request it claimed to be.
     await expect(send(client, write('fire', 2, 1, 1, 0xdead))).rejects.toMatchObject({ code: 'failed' });
+  });
+
+  it('shares the frames of a subject that all VMs have out in its queue group, without a claim', async () => {
+    const second = await serve(far, new NatsWire(far));
+    const ask = (vmId: string, seq: number, bytes: Uint8Array): Promise<Uint8Array> =>
+      client.call(TRANSLATE_SUBJECT, encodeTranslationRequest({ bytes, eip: 0, pageOffset: 0, mode: 3, layout: 1 }, { vmId, epoch: 9, seq }, null));
+    for (let seq = 1; seq <= 20; seq++) decodeAcknowledge(await ask(`shared-${seq % 2}`, seq, Uint8Array.of(0x90)));
+    // One of the two got each, once.
+    expect([CounterController.sums.get('shared-0'), CounterController.sums.get('shared-1')]).toEqual([10, 10]);
+    await expect(ask('shared-0', 21, new Uint8Array(0))).rejects.toMatchObject({ code: 'failed', message: expect.stringContaining('nothing to translate') });
+    await expect(ask('No Name', 22, Uint8Array.of(0x90))).rejects.toMatchObject({ code: 'bad-frame' });
+    await expect(client.call(TRANSLATE_SUBJECT, Uint8Array.of(1, 2))).rejects.toMatchObject({ code: 'bad-frame' });
+    await expect(client.call(TRANSLATE_SUBJECT, encodeMemoryRead({ space: 'guest', address: 0, length: 1 }, { hop: Hop.GuestCpu, epoch: 1, seq: 2, ordinal: 0 }, null))).rejects.toMatchObject({ code: 'bad-frame' });
+    await second.close();
   });
 
   it('carries the control plane as JSON, with errors by code', async () => {

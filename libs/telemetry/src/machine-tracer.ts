@@ -59,7 +59,6 @@ export class MachineTracer {
   /** What a traced message caused, as its reply says: at most NESTED_LIMIT of them are spans. */
   nested(messages: number): void {
     this.spans += Math.min(messages, NESTED_LIMIT) * SPANS_PER_HOP;
-    if (this.kind === 'slice' && this.spans + RESERVE > MAX_SPANS_PER_TRACE) this.endRoot();
   }
 
   /** The machine stands: whatever is open ends here. */
@@ -68,6 +67,7 @@ export class MachineTracer {
   }
 
   private counted<T>(make: () => T): T | null {
+    if (this.kind === 'slice' && this.spans + RESERVE > MAX_SPANS_PER_TRACE) this.endRoot();
     if (this.root === null) this.beginSlice();
     if (this.root === null || this.spans + RESERVE > MAX_SPANS_PER_TRACE) {
       this.untraced++;

@@ -42,6 +42,27 @@ describe('a trace', () => {
     await sink.close();
   });
 
+  it('has a span for a translation miss, with the message to a translator under it', () => {
+    const processor = telemetryOf();
+    const translator = new Telemetry({ service: 'translator', instance: 't', warn: () => undefined });
+    const tracer = new MachineTracer(processor, { id: 'vm1', path: 'binary-translation' }, () => 0);
+    const traceId = tracer.operationBegins(record('boot'));
+    const spans = tracer.miss('translate', () => ({ 'ringside.guest.eip': '0x100000' }), { 'ringside.seq': 4 })!;
+    const context: Dispatched = { vmId: 'vm1', group: null, last: 'translate', header: { kind: FrameKind.TranslationRequest, hop: Hop.GuestCpu, epoch: 1, seq: 4, ordinal: 0, trace: spans.message.context }, trace: null };
+    new DispatchSpans(translator).end(new DispatchSpans(translator).begin(context), null);
+    spans.message.end();
+    spans.whole.set({ 'ringside.unit.at': '0x83000' });
+    spans.whole.end();
+    tracer.operationEnds(record('boot'));
+    const [root] = processor.store.trace(traceId).filter(({ parentSpanId }) => parentSpanId === null);
+    expect(root!.attributes).toMatchObject({ 'ringside.messages.traced': 1 });
+    const whole = processor.store.trace(traceId).find(({ kind, name }) => kind === 'internal' && name === 'translate')!;
+    const client = processor.store.trace(traceId).find(({ kind }) => kind === 'client')!;
+    expect(whole).toMatchObject({ parentSpanId: root!.spanId, attributes: { 'ringside.guest.eip': '0x100000', 'ringside.unit.at': '0x83000', 'ringside.vm.id': 'vm1', 'ringside.path': 'binary-translation' } });
+    expect(client).toMatchObject({ name: 'translate', parentSpanId: whole.spanId });
+    expect(translator.store.trace(traceId)).toMatchObject([{ name: 'translate', kind: 'server', parentSpanId: client.spanId, attributes: { 'ringside.vm.id': 'vm1', 'messaging.destination.name': 'ringside.translate' } }]);
+  });
+
   it('never has more spans than the cap, whatever ring -1 asks, and the rest is counted', () => {
     const telemetry = telemetryOf();
     const tracer = new MachineTracer(telemetry, VM, () => 0);

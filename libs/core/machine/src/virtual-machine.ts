@@ -1,7 +1,7 @@
 import {
   ACTIVITY, EFLAGS_SYSTEM, eventCounts, executedSoFar, ExitReason, exitReasonName, INTR_LINE, Processor, SKIPPED, StepResult, TSC_ADJUST, type BusAccess, type Cpu,
 } from '@ringside/x86';
-import { TranslationCache, type PlacedUnit, type TranslationCacheOptions, type TranslationRefused, type TranslationRequest, type TranslationUnit, type UnitRejected } from '@ringside/translation';
+import { isRefused, translate, TranslationCache, type PlacedUnit, type TranslationCacheOptions, type TranslationRefused, type TranslationRequest, type TranslationUnit, type UnitRejected } from '@ringside/translation';
 import { applyToProcessor } from './apply-effect.js';
 import type { Bus, BusEndpoint, BusReply, BusRequest } from './bus.js';
 import type { Effect, StopState } from './effect.js';
@@ -292,7 +292,12 @@ export class VirtualMachine {
       const placed = translations.install(request, unit);
       translator.settled?.(placed);
       if ('unit' in placed) this.meter.translated(placed.unit.instructions.length);
-      if ('rejected' in placed) this.enter('translation-refused', `no translation of the code at 0x${request.eip.toString(16)}: ${placed.rejected}`);
+      if (!('rejected' in placed)) return;
+      const code = `the code at 0x${request.eip.toString(16)}`;
+      const own = isRefused(unit) ? translate(request) : null;
+      // Nobody can be blamed but the guest for a mode that no translator knows.
+      if (own !== null && isRefused(own)) this.enter('unsupported-mode', `${code} runs in a mode that is not translated (16-bit code or stack, a code segment with a limit, or ring 1 or 2)`);
+      else this.enter('translation-refused', `no translation of ${code}: ${placed.rejected}`);
     });
   }
 
@@ -412,6 +417,7 @@ export class VirtualMachine {
   /** A deprivileged guest blocks by hypercall and is woken by effects; any other needs IF. */
   private canWake(): boolean {
     const { cpu } = this.processor;
+    if (this.translations !== null) return this.translations.interruptFlag;
     return cpu.controls.deprivileged || (cpu.i32[EFLAGS_SYSTEM]! & EFLAGS_IF) !== 0;
   }
 
