@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const source = fileURLToPath(new URL('../ringlet/', import.meta.url));
+const source = fileURLToPath(new URL('../', import.meta.url));
 
 interface Outcome { code: number; output: string }
 function build(argument: string, path = process.env['PATH']): Promise<Outcome> {
@@ -20,11 +20,11 @@ test('the images are rebuilt bit for bit by the recorded compiler; another one s
   const { code, output } = await build('--check');
   // Where the recorded compiler is not installed, the script has to refuse, naming it.
   if (output.includes('built with another compiler')) expect([code, output]).toEqual([1, expect.stringContaining(recorded)]);
-  else expect([code, output]).toEqual([0, 'build.sh: identical to ../images\n']);
+  else expect([code, output]).toEqual([0, 'build.sh: identical to what is committed\n']);
 });
 
 test('another compiler is refused with one clear message', async () => {
-  const directory = await mkdtemp(join(tmpdir(), 'ringlet-'));
+  const directory = await mkdtemp(join(tmpdir(), 'guests-'));
   try {
     await writeFile(join(directory, 'gcc'), '#!/bin/sh\necho "gcc (Other 1.0) 99.0.0"\n');
     await chmod(join(directory, 'gcc'), 0o755);

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Builds ringlet.elf, ringlet-pv.elf and ringlet.disk into ../images, bit for bit as committed when the compiler is the
-# recorded one (compiler.txt).
-#   build.sh          build into ../images
-#   build.sh --check  build elsewhere and compare with ../images
+# Builds ringlet.elf, ringlet-pv.elf and ringlet.disk into images, and exerciser.elf beside its sources: bit for bit as committed when
+# the compiler is the recorded one (compiler.txt).
+#   build.sh          build
+#   build.sh --check  build elsewhere and compare with what is committed
 #   build.sh --force  build although the compiler is another one (the images will differ)
 set -eu
 cd "$(dirname "$0")"
@@ -23,15 +23,16 @@ fi
 
 build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
-target=../images
-if [ "$mode" = --check ]; then target=$build/images; fi
-mkdir -p "$target"
+target=$PWD/images exerciser=$PWD/exerciser
+if [ "$mode" = --check ]; then target=$build/images exerciser=$build/exerciser; fi
+mkdir -p "$target" "$exerciser"
 
 # An i686 without x87 or SSE. Nothing that names a path, a time or a build goes into an image.
 flags="-m32 -march=i686 -mgeneral-regs-only -mpreferred-stack-boundary=2 -Os -std=gnu11 -Wall -Wextra -Werror
     -ffreestanding -fno-pic -no-pie -fno-stack-protector -fno-asynchronous-unwind-tables -fcf-protection=none
-    -fno-ident -fno-tree-loop-distribute-patterns -ffile-prefix-map=$PWD=ringlet -nostdlib -static -Wl,--build-id=none -Wl,-z,noexecstack -Wl,--no-warn-rwx-segments"
+    -fno-ident -fno-tree-loop-distribute-patterns -ffile-prefix-map=$PWD=guests -nostdlib -static -Wl,--build-id=none -Wl,-z,noexecstack -Wl,--no-warn-rwx-segments"
 
+cd ringlet
 # One source, two kernels: what differs is the header of privileged operations.
 kernel() { # image, header
     mkdir "$build/$1"
@@ -62,10 +63,18 @@ cp disk/*.txt "$build/disk"
 if [ "$(wc -c < "$build/ringlet.disk")" -gt 131072 ]; then echo "build.sh: the archive leaves no room for the raw sectors" >&2; exit 1; fi
 truncate -s 262144 "$build/ringlet.disk"
 cp "$build/ringlet.disk" "$target/ringlet.disk"
-chmod 644 "$target"/*
+chmod 644 "$target"/ringlet*
 
 (cd "$target" && sha256sum ringlet*.elf ringlet.disk > SHA256SUMS)
+cd ..
+
+# shellcheck disable=SC2086
+gcc $flags -Wl,-T,exerciser/exerciser.ld -o "$exerciser/exerciser.elf" exerciser/start.S exerciser/kernel.c exerciser/exercises.c
+strip --strip-debug "$exerciser/exerciser.elf"
+chmod 644 "$exerciser/exerciser.elf"
+
 if [ "$mode" = --check ]; then
-    if cmp -s "$target/SHA256SUMS" ../images/SHA256SUMS && (cd ../images && sha256sum --quiet -c SHA256SUMS); then echo "build.sh: identical to ../images"
-    else echo "build.sh: the images differ from ../images" >&2; exit 1; fi
+    if cmp -s "$target/SHA256SUMS" images/SHA256SUMS && (cd images && sha256sum --quiet -c SHA256SUMS) && cmp -s "$exerciser/exerciser.elf" exerciser/exerciser.elf; then
+        echo "build.sh: identical to what is committed"
+    else echo "build.sh: the images differ from what is committed" >&2; exit 1; fi
 fi

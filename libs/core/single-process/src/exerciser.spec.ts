@@ -1,0 +1,35 @@
+import { readFile } from 'node:fs/promises';
+import type { VmSpec } from '@ringside/machine';
+import { SingleProcess, specOf } from './single-process.js';
+
+/** libs/guests/exerciser: a kernel that is not the teaching kernel, with QEMU's answers. */
+const exerciser = (file: string): Promise<Buffer> => readFile(new URL(`../../../guests/exerciser/${file}`, import.meta.url));
+
+const PATHS: Record<string, Partial<VmSpec>> = {
+  'native': {},
+  'hardware-assisted with nested paging': { path: 'hardware-assisted', mmu: 'nested' },
+  'hardware-assisted with shadow paging': { path: 'hardware-assisted', mmu: 'shadow' },
+};
+
+let image: Uint8Array;
+let recorded: string;
+beforeAll(async () => {
+  image = await exerciser('exerciser.elf');
+  recorded = (await exerciser('qemu.txt')).toString();
+});
+
+it.each(Object.keys(PATHS))('%s: every exercise ends as in QEMU, through the states of native', async (name) => {
+  const { console: printed, machine } = await run(PATHS[name]!);
+  expect(printed).toBe(recorded);
+  expect(machine.why).toMatch(/power off/);
+  expect({ retired: machine.processor.retired, hash: machine.stateHash!.value }).toEqual(await native());
+});
+
+async function run(changes: Partial<VmSpec>): Promise<SingleProcess> {
+  const whole = await SingleProcess.create({ spec: specOf({ hashStates: true, ...changes }), image });
+  await whole.machine.step({ instructions: 20_000_000 });
+  return whole;
+}
+
+let first: Promise<{ retired: number; hash: string }> | null = null;
+const native = (): Promise<{ retired: number; hash: string }> => first ??= run({}).then(({ machine }) => ({ retired: machine.processor.retired, hash: machine.stateHash!.value }));
