@@ -1,6 +1,6 @@
 import {
-  beginPortAccess, CPL, CS, CS_SPACE, describeBytes, EIP, ExitReason, EXECUTE, INTERRUPT_SHADOW, leaveForInterpretation, MARK_COMMITS, MARK_INSIDE, SEGMENTS, SEGMENT_BASE, SEGMENT_LIMIT, SEGMENT_RIGHTS, SEGMENT_SELECTOR, SEGMENT_WORDS, SHADOW_STI, SS, StepResult,
-  translateLinear, watchSource, type Cpu, type Processor, type ProcessorEvent, type TranslatedCode,
+  assistInstruction, beginPortAccess, CPL, CS, CS_SPACE, describeBytes, EIP, ExitReason, EXECUTE, INTERRUPT_SHADOW, leaveForInterpretation, MARK_COMMITS, MARK_INSIDE, SEGMENTS, SEGMENT_BASE, SEGMENT_LIMIT, SEGMENT_RIGHTS, SEGMENT_SELECTOR, SEGMENT_WORDS, SHADOW_STI, SS, StepResult,
+  shadowFetch, translateLinear, watchSource, type Cpu, type Processor, type ProcessorEvent, type TranslatedCode,
 } from '@ringside/x86';
 import { GateStubs } from './gate-stubs.js';
 import { decodeGuest } from './guest-instruction.js';
@@ -69,8 +69,9 @@ export class TranslationCache implements TranslatedCode {
   private readonly byEip = new Map<number, PlacedUnit[]>();
   /** By host page of the guest's bytes. */
   private readonly bySource = new Map<number, Set<PlacedUnit>>();
-  /** Indices of the lookup table in use, and the mode and base of CS of the units it leads to. */
-  private published: number[] = [];
+  /** What the lookup table leads to, by index; the mode of those units and the base of CS; and whether the guest's linear addresses may lead elsewhere since. */
+  private readonly published = new Map<number, PlacedUnit>();
+  private unconfirmed = false;
   private publishedMode: TranslationMode = 0;
   private publishedBase = 0;
   private readonly cpu: Cpu;
@@ -123,6 +124,7 @@ export class TranslationCache implements TranslatedCode {
     const host = this.fetch(cpu, eip);
     const mode = this.mode(cpu);
     this.look(mode, i32[SEGMENTS + CS * SEGMENT_WORDS + SEGMENT_BASE]!);
+    this.confirm(cpu);
     const unit = this.find(cpu, eip, host, mode);
     if (unit === undefined) {
       this.counts.misses++;
@@ -144,6 +146,7 @@ export class TranslationCache implements TranslatedCode {
     this.counts.gates++;
     // Ring -1 makes gates only to flat 32-bit code and stacks of ring 0, and an application with another IOPL does not run directly.
     this.look(MODE_CODE32 | MODE_STACK32, 0);
+    this.confirm(cpu);
     this.gates.enter(cpu, event, returnEip, length, (field, value) => this.setField(field, value));
   }
 
@@ -240,9 +243,10 @@ export class TranslationCache implements TranslatedCode {
     }
   }
 
-  mappingChanged(): void {
-    for (const index of this.published) this.setField(LOOKUP + index * LOOKUP_ENTRY_BYTES, emptyKey(index));
-    this.published = [];
+  mappingChanged(cpu: Cpu): void {
+    // Code that is under way may look something up before anybody is asked.
+    if (cpu.i32[CS_SPACE] !== 0) this.emptyLookup();
+    else this.unconfirmed = true;
   }
 
   // ---- Units -------------------------------------------------------------------------------------------------------------
@@ -297,9 +301,35 @@ export class TranslationCache implements TranslatedCode {
   /** The lookup table holds units of one mode, for one base of CS. */
   private look(mode: TranslationMode, base: number): void {
     if (mode === this.publishedMode && base === this.publishedBase) return;
-    this.mappingChanged();
+    this.emptyLookup();
     this.publishedMode = mode;
     this.publishedBase = base;
+  }
+
+  private emptyLookup(): void {
+    for (const index of this.published.keys()) this.setField(LOOKUP + index * LOOKUP_ENTRY_BYTES, emptyKey(index));
+    this.published.clear();
+    this.unconfirmed = false;
+  }
+
+  /**
+   * Keep of the lookup table what the shadow tables lead to now, as a TLB might have walked them already: a shadow entry is there only while the guest's is, and is accessed. A kernel's code
+   * is the same in all address spaces, so that a load of CR3 costs a look at each of its pages in use, and not a miss for each of its returns.
+   */
+  private confirm(cpu: Cpu): void {
+    if (!this.unconfirmed) return;
+    this.unconfirmed = false;
+    const user = ((this.publishedMode >> MODE_CPL_SHIFT) & 3) === 3;
+    const pages = new Map<number, number>();
+    for (const [index, placed] of this.published) {
+      const at = LOOKUP + index * LOOKUP_ENTRY_BYTES;
+      const linear = (this.publishedBase + this.field(at)) | 0;
+      let page = pages.get(linear >>> 12);
+      if (page === undefined) pages.set(linear >>> 12, page = shadowFetch(cpu, linear & ~(PAGE - 1), user));
+      if (page >= 0 && page + (linear & (PAGE - 1)) === placed.source && placed.secondSource < 0 && !placed.dead) continue;
+      this.setField(at, emptyKey(index));
+      this.published.delete(index);
+    }
   }
 
   private find(cpu: Cpu, eip: number, host: number, mode: TranslationMode): PlacedUnit | undefined {
@@ -353,7 +383,7 @@ export class TranslationCache implements TranslatedCode {
     const { length } = placed.unit.instructions.find(({ at }) => at === instruction)!;
     const bytes = placed.unit.guest.subarray(instruction, instruction + length);
     if (cpu.i32[CPL] !== 3 && isPortInstruction(bytes) && beginPortAccess(cpu, bytes)) cpu.stepResult = StepResult.Exit;
-    else exit.instruction = describeBytes(cpu, bytes);
+    else assistInstruction(cpu, describeBytes(cpu, bytes));
     exit.reason = ExitReason.Callout;
     exit.instructionLength = length;
   }
@@ -381,7 +411,7 @@ export class TranslationCache implements TranslatedCode {
   /** Drop every unit. Only while no translated code is under way. */
   flush(): void {
     if (this.cpu.i32[CS_SPACE] !== 0) throw new Error('translated code is under way');
-    this.mappingChanged();
+    this.emptyLookup();
     this.counts.flushes++;
     for (const page of this.bySource.keys()) watchSource(this.cpu, page, false);
     this.bySource.clear();
@@ -456,7 +486,7 @@ export class TranslationCache implements TranslatedCode {
     const index = eip & 0xffff;
     const at = LOOKUP + index * LOOKUP_ENTRY_BYTES;
     if (this.field(at) === eip && this.field(at + 4) === placed.at) return;
-    this.published.push(index);
+    this.published.set(index, placed);
     this.setField(at, eip);
     this.setField(at + 4, placed.at);
   }

@@ -1,4 +1,5 @@
 import type { Cpu } from './cpu.js';
+import { GP, raise } from './fault.js';
 import { readTable32, writeTable8 } from './memory.js';
 import { CPL, GDTR_BASE, GDTR_LIMIT, GDTR_SPACE, LDTR, LDTR_SPACE, RIGHTS_UNUSABLE, SEGMENTS, SEGMENT_BASE, SEGMENT_LIMIT, SEGMENT_RIGHTS, SEGMENT_WORDS } from './state.js';
 
@@ -123,9 +124,13 @@ export function readDescriptor(cpu: Cpu, selector: number, into: Descriptor): bo
   return true;
 }
 
-/** Set the Accessed bit of a code or data descriptor in its table, unless it is set already (SDM Vol. 3A 3.4.5.1). May raise #PF. */
+/**
+ * Set the Accessed bit of a code or data descriptor in its table, unless it is set already (SDM Vol. 3A 3.4.5.1). May raise #PF. The monitor's copies of a guest's
+ * descriptors may not be written: ring -1 carries the load out on the guest's own.
+ */
 export function markAccessed(cpu: Cpu, descriptor: Descriptor): void {
   if ((descriptor.high & (TYPE_ACCESSED << 8)) !== 0) return;
+  if (descriptor.space !== 0 && cpu.controls.shadowRoot !== null) raise(cpu, GP, 0);
   descriptor.high |= TYPE_ACCESSED << 8;
   writeTable8(cpu, descriptor.space, descriptor.table, descriptor.offset + 5, (descriptor.high >>> 8) & 0xff);
 }

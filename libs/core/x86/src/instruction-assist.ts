@@ -1,6 +1,7 @@
 import { SCRATCH_SLOT } from './code-cache.js';
 import type { Cpu } from './cpu.js';
 import { decode } from './decoder.js';
+import { walkPointers } from './guest-walk.js';
 import { operandLinearUnchecked } from './operands.js';
 import { OPERATION_NAMES } from './operations.js';
 import { INDEX_ADDRESS16, META_OPERAND16, META_REP, META_REPNE, SLOT_A, SLOT_B, SLOT_BASE, SLOT_IMMEDIATE, SLOT_INDEX, SLOT_META, SLOT_OP } from './slot-layout.js';
@@ -16,6 +17,12 @@ export function describeBytes(cpu: Cpu, bytes: Uint8Array): InstructionAssist {
   decode(cpu, bytes, 0, bytes.length, SCRATCH_SLOT, 0, cpu.mode);
   cpu.i32[CURRENT_SLOT] = SCRATCH_SLOT;
   return describeInstruction(cpu);
+}
+
+/** The decode assist of an exit for an instruction that ring -1 executes: the instruction, and for MOV to CR3 under PAE the entries that it loads. */
+export function assistInstruction(cpu: Cpu, instruction: InstructionAssist): void {
+  cpu.exit.instruction = instruction;
+  if (instruction.name === 'MOV Cd,Rd' && instruction.a === 3 && cpu.controls.guestPaging?.pae === true) cpu.exit.walk = walkPointers(cpu, cpu.i32[instruction.b]!);
 }
 
 /** The instruction that just faulted, as decoded: nothing of it has happened, so its operands are still what they were. */

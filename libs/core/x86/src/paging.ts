@@ -148,6 +148,26 @@ function enterTlb(cpu: Cpu, entry: number, linear: number, host: number, writabl
  * The walk of shadow page tables: PAE format in monitor space, CR0.WP taken as 1, no accessed or dirty bits: ring -1 keeps the guest's.
  * Whatever they do not allow leaves the guest, and so does a write to a traced page unless it has been answered (memory.ts).
  */
+/**
+ * Where a fetch at `linear` would lead by the shadow tables as they are now: byte offset in memory, or -1 for none or a fault. Nothing is raised, and no TLB entry is made. The
+ * monitor reads two entries for it, which count as a walk's.
+ */
+export function shadowFetch(cpu: Cpu, linear: number, user: boolean): number {
+  const root = cpu.controls.shadowRoot;
+  if (root === null) return -1;
+  const pointerLow = monitorWord(cpu, root + (linear >>> 30) * 8);
+  if ((pointerLow & PRESENT) === 0) return -1;
+  const directoryLow = monitorWord(cpu, entryFrame(pointerLow, 0) * 4096 + ((linear >>> 18) & 0xff8));
+  cpu.f64[PAGE_WALK_READS]! += 2;
+  if ((directoryLow & PRESENT) === 0) return -1;
+  const table = entryFrame(directoryLow, 0) * 4096 + ((linear >>> 9) & 0xff8);
+  const low = monitorWord(cpu, table);
+  const high = monitorWord(cpu, table + 4);
+  if ((low & PRESENT) === 0 || high < 0 || (user && (directoryLow & low & USER) === 0)) return -1;
+  const host = frameOffset(cpu, entryFrame(low, high));
+  return host < 0 ? -1 : host + (linear & 0xfff);
+}
+
 function walkShadow(cpu: Cpu, root: number, linear: number, access: Access, user: boolean, entry: number): number {
   const pointer = root + (linear >>> 30) * 8;
   const pointerLow = monitorWord(cpu, pointer);

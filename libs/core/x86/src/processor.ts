@@ -4,12 +4,13 @@ import { Cpu, RAM_BASE } from './cpu.js';
 import { I686_FEATURES, type CpuFeatures } from './cpuid.js';
 import { disassembleBytes, type DisassembledInstruction } from './disassembler.js';
 import { BOUNDARY, FAULTED, run } from './engine.js';
+import { TRANSLATION_ENTRIES, TRANSLATION_GATES } from './event-counters.js';
 import type { ExecutionControls } from './execution-controls.js';
 import { ExitReason } from './exit-reason.js';
 import { DB, EXIT, GP, NP, PF, SS_FAULT } from './fault.js';
 import { getEflags, IF, RF, setEflags, TF } from './flags.js';
 import { combineEvents, injectEvent, interrupt } from './interrupts.js';
-import { describeInstruction } from './instruction-assist.js';
+import { assistInstruction, describeInstruction } from './instruction-assist.js';
 import { completePort } from './io-instructions.js';
 import { MODE_CODE32 } from './mode.js';
 import { readMsr, writeMsr } from './msr.js';
@@ -186,8 +187,14 @@ export class Processor {
       }
       if (this.undelivered !== null) {
         const { vector, type, errorCode, injected } = this.undelivered;
+        const event = this.undelivered;
         this.undelivered = null;
-        this.deliver(vector, type, errorCode, injected);
+        try {
+          this.deliver(vector, type, errorCode, injected);
+        } catch (thrown) {
+          this.undelivered = event; // a frame is wanted (cpu.frameSource)
+          throw thrown;
+        }
         continue;
       }
       if (this.boundariesLeft <= 0) return StepResult.Budget;
@@ -200,7 +207,7 @@ export class Processor {
       }
       if (i32[INTR_LINE] !== 0 && this.interruptible && !this.insideInstruction) return StepResult.InterruptWindow;
       if (i32[REMAINING]! <= 0) return StepResult.Budget;
-      if (cpu.translatedCode !== null && i32[CPL] !== 3 && i32[CS_SPACE] === 0) {
+      if (cpu.translatedCode !== null && i32[CS_SPACE] === 0 && (i32[CPL] !== 3 || !cpu.translatedCode.runsDirectly)) {
         const way = this.enterTranslated(cpu.translatedCode);
         if (way === 'left') return this.left(cpu.stepResult as StepResult);
         if (way === 'fault') continue;
@@ -278,7 +285,10 @@ export class Processor {
   private enterTranslated(translated: TranslatedCode): 'entered' | 'left' | 'fault' {
     const { cpu } = this;
     try {
-      if (translated.enter(cpu)) return 'entered';
+      if (translated.enter(cpu)) {
+        cpu.f64[TRANSLATION_ENTRIES]! += 1;
+        return 'entered';
+      }
       cpu.exit.reason = ExitReason.TranslationMiss;
       cpu.exit.qualification = 0;
       cpu.exit.instructionLength = 0;
@@ -297,7 +307,9 @@ export class Processor {
     const { cpu } = this;
     if (cpu.exit.reason === ExitReason.TranslationMiss && cpu.stepResult === StepResult.Exit) {
       try {
-        return translated.gate(cpu) === 'exit';
+        if (translated.gate(cpu) === 'exit') return true;
+        cpu.f64[TRANSLATION_GATES]! += 1;
+        return false;
       } catch (thrown) {
         if (thrown === EXIT) return true;
         if (thrown !== FAULT) throw thrown;
@@ -332,7 +344,7 @@ export class Processor {
   private left(result: StepResult): StepResult {
     const { access, event } = this.exit;
     if (event !== null && result === StepResult.Exit && this.cpu.controls.shadowRoot !== null && this.exit.reason === ExitReason.DeprivilegedException && EMULATED_FAULTS.has(event.vector)) {
-      this.exit.instruction = describeInstruction(this.cpu);
+      assistInstruction(this.cpu, describeInstruction(this.cpu));
     }
     this.pending = access !== null ? 'access' : 'instruction';
     if (result === StepResult.Stopped) this.pending = 'none';

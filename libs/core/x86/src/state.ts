@@ -56,6 +56,8 @@ export const ACTIVITY = 23;
 export const DR0 = 24; // DR0..DR7 at 24..31
 export const DR6 = 30;
 export const DR7 = 31;
+/** DR6.BS: a single step; DR7.GD: MOV to and from debug registers is #DB (SDM Vol. 3B 17.2). */
+export const DR6_BS = 1 << 14, DR7_GD = 1 << 13;
 
 /**
  * Segment registers, 4 words each: selector, base, limit (in bytes, already scaled), access rights. LDTR and TR follow.

@@ -16,6 +16,8 @@ const RING_0_CODE = 0xfff0;
 export const FIRST_MONITOR_ENTRY = 0xffe0 >> 3;
 const SELECTORS: MonitorSelectors = { tss: 0xffe0, ldt: 0xffe8, reserved: new Map([[RING_0_CODE, flatDescriptor(0, 0xb)]]) };
 const INTERRUPT_GATE = 14;
+/** Leads to the monitor: the processor leaves before it enters ring 0. DPL 3, for what INT n may reach is the guest's IDT's to say. */
+export const MONITOR_GATE = gateDescriptor(INTERRUPT_GATE, 3, RING_0_CODE, 0);
 const VECTORS = 256;
 /** The monitor's CR0 and CR4: PE ET NE WP PG, and PAE, the format of the shadow. MP, EM, TS and AM, and TSD and DE, are the guest's. */
 const MONITOR_CR0 = 0x8001_0031, GUEST_CR0 = 0x4_000e;
@@ -72,8 +74,7 @@ export class DeprivilegedMachine {
   initialEffects(): Effect[] {
     const segments = (['ds', 'es', 'fs', 'gs', 'ss'] as const).map((segment): Effect =>
       ({ kind: 'segment', segment, selector: segment === 'ss' ? STACK_SELECTOR : DATA_SELECTOR, base: 0, limit: 0xffff_ffff, rights: DATA_RIGHTS_DPL1 }));
-    // Every gate leads to the monitor: the processor leaves before it enters ring 0. DPL 3, for what INT n may reach is the guest's IDT's to say.
-    const gates = Array.from({ length: VECTORS }, (_, vector) => this.tables.initialGate(vector, gateDescriptor(INTERRUPT_GATE, 3, RING_0_CODE, 0)));
+    const gates = Array.from({ length: VECTORS }, (_, vector) => this.tables.initialGate(vector, MONITOR_GATE));
     return [
       ...this.loaded.effects, ...this.tables.initialEffects(), ...gates,
       { kind: 'register', register: 'cr4', value: this.monitorCr4 },
@@ -137,6 +138,11 @@ export class DeprivilegedMachine {
   dropDeadline(transaction: Transaction): void {
     this.deadline = Infinity;
     transaction.add({ kind: 'deadline', at: Infinity });
+  }
+
+  /** The processor knows INTR and the virtual IF, and leaves when it can take an interrupt. */
+  get windows(): boolean {
+    return this.sensitive === 'translated';
   }
 
   private get virtualState(): VirtualState | null {

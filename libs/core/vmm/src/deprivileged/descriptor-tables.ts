@@ -1,20 +1,23 @@
 import type { BusAccess } from '@ringside/x86';
 import { PAGE_BYTES } from '../monitor-space.js';
 import type { DeprivilegedExit } from './deprivileged-exit.js';
-import { compressed, generalProtection } from './deprivileged-exit.js';
 import { FIRST_MONITOR_ENTRY } from './deprivileged-machine.js';
 import { GuestException } from './linear-memory.js';
-import { DESCRIPTOR_PRESENT, DESCRIPTOR_TYPE, DESCRIPTOR_S } from './segment-descriptor.js';
+import { compressed } from './ring-compression.js';
+import type { VirtualSystemSegment, VirtualTable } from './virtual-cpu.js';
 
-const { floor, min } = Math;
-const LDT_TYPE = 2, TSS32_AVAILABLE = 9, TSS16_AVAILABLE = 1, NOT_PRESENT = 11;
+const { floor, max, min } = Math;
+const UNUSABLE = 0x1_0000;
 const DESCRIPTOR_BYTES = 8;
+/** A selector's index has 13 bits. */
+const MOST_ENTRIES = 8192;
 
 /** The guest's GDT or LDT has been loaded: copy it, compressed, to where the processor looks, and trace the frames it lies in. */
 export async function loadTable(exit: DeprivilegedExit, table: 'gdt' | 'ldt'): Promise<void> {
   const { machine, transaction, memory, vcpu } = exit;
   const { base, limit } = table === 'gdt' ? vcpu.gdtr : vcpu.ldtr;
-  const entries = floor((limit + 1) / DESCRIPTOR_BYTES);
+  const none = table === 'ldt' && (vcpu.ldtr.rights & UNUSABLE) !== 0;
+  const entries = none ? 0 : min(floor((limit + 1) / DESCRIPTOR_BYTES), MOST_ENTRIES);
   const before = table === 'gdt' ? machine.gdtEntries : machine.ldtEntries;
   for (const [frame, uses] of machine.tableFrames) {
     const rest = uses.filter((use) => use.table !== table);
@@ -52,24 +55,29 @@ async function read(exit: DeprivilegedExit, linear: number, count: number): Prom
 function setEntry({ machine, transaction }: DeprivilegedExit, table: 'gdt' | 'ldt', index: number, bytes: Uint8Array | null, offset: number): void {
   const view = bytes === null ? null : new DataView(bytes.buffer, bytes.byteOffset + offset);
   const words = view === null || (table === 'gdt' && index === 0) ? { low: 0, high: 0 } : compressed({ low: view.getUint32(0, true), high: view.getUint32(4, true) });
+  if (machine.tables.holds(table, index, words)) return;
   if (table === 'ldt') machine.tables.setLdtEntry(transaction, index, words);
   else if (index < FIRST_MONITOR_ENTRY) machine.tables.setGdtEntry(transaction, index, words);
 }
 
-/** A traced write to a descriptor table: the entries it touches, as they will be. */
-export async function tableWritten(exit: DeprivilegedExit, access: BusAccess): Promise<void> {
+/** A traced write of the guest to a descriptor table: the entries it touches, as they will be. */
+export function tableWritten(exit: DeprivilegedExit, access: BusAccess): Promise<void> {
+  return tableChanged(exit, access.address, access.size * access.count, access.data);
+}
+
+/** `data`: what the bytes will be; null if the transaction has them already. */
+async function tableChanged(exit: DeprivilegedExit, address: number, bytes: number, data: Uint8Array | null): Promise<void> {
   const { machine, transaction } = exit;
-  const bytes = access.size * access.count;
-  for (const { table, offset } of machine.tableFrames.get(floor(access.address / PAGE_BYTES)) ?? []) {
-    const pageBase = access.address - (access.address % PAGE_BYTES);
+  const inPage = address % PAGE_BYTES;
+  for (const { table, offset } of machine.tableFrames.get(floor(address / PAGE_BYTES)) ?? []) {
     const entries = table === 'gdt' ? machine.gdtEntries : machine.ldtEntries;
-    const first = floor((offset + (access.address - pageBase)) / DESCRIPTOR_BYTES);
-    const last = floor((offset + (access.address - pageBase) + bytes - 1) / DESCRIPTOR_BYTES);
-    for (let index = Math.max(first, 0); index <= last && index < entries; index++) {
-      const physical = pageBase + index * DESCRIPTOR_BYTES - offset;
+    const first = floor((offset + inPage) / DESCRIPTOR_BYTES);
+    const last = floor((offset + inPage + bytes - 1) / DESCRIPTOR_BYTES);
+    for (let index = max(first, 0); index <= last && index < entries; index++) {
+      const physical = address - inPage + index * DESCRIPTOR_BYTES - offset;
       const words = (await transaction.read('guest', physical, DESCRIPTOR_BYTES)).slice();
-      for (let n = 0; n < DESCRIPTOR_BYTES; n++) {
-        const written = access.data[physical + n - access.address];
+      for (let n = 0; data !== null && n < DESCRIPTOR_BYTES; n++) {
+        const written = data[physical + n - address];
         if (written !== undefined) words[n] = written;
       }
       setEntry(exit, table, index, words, 0);
@@ -77,39 +85,20 @@ export async function tableWritten(exit: DeprivilegedExit, access: BusAccess): P
   }
 }
 
-/** LLDT (SDM Vol. 2A). @throws GuestException */
-export async function loadLdt(exit: DeprivilegedExit, selector: number): Promise<void> {
+/** The guest's GDTR or LDTR is another now. */
+export async function changeTable(exit: DeprivilegedExit, table: 'gdt', to: VirtualTable): Promise<void>;
+export async function changeTable(exit: DeprivilegedExit, table: 'ldt', to: VirtualSystemSegment): Promise<void>;
+export async function changeTable(exit: DeprivilegedExit, table: 'gdt' | 'ldt', to: VirtualTable | VirtualSystemSegment): Promise<void> {
   const { vcpu, machine, transaction } = exit;
-  if ((selector & 0xfffc) === 0) {
-    vcpu.ldtr = { selector, base: 0, limit: 0 };
-    machine.ldtEntries = 0;
-    machine.tables.setLdtr(transaction, 0);
-    return;
-  }
-  vcpu.ldtr = { selector, ...await systemSegment(exit, selector, [LDT_TYPE]) };
-  await loadTable(exit, 'ldt');
-  machine.tables.setLdtr(transaction, machine.ldtEntries);
+  if (table === 'gdt') vcpu.gdtr = to;
+  else vcpu.ldtr = to as VirtualSystemSegment;
+  await loadTable(exit, table);
+  if (table === 'ldt') machine.tables.setLdtr(transaction, machine.ldtEntries);
 }
 
-/** LTR: the guest's TSS is only read, by ring -1, when an event needs its stack; the descriptor becomes busy. @throws GuestException */
-export async function loadTaskRegister(exit: DeprivilegedExit, selector: number): Promise<void> {
-  const { vcpu, memory } = exit;
-  if ((selector & 0xfffc) === 0) throw generalProtection();
-  const segment = await systemSegment(exit, selector, [TSS16_AVAILABLE, TSS32_AVAILABLE]);
-  const address = (vcpu.gdtr.base + (selector & 0xfff8) + 5) >>> 0;
-  const [rights] = await memory.read(address, 1, false);
-  await memory.write(address, Uint8Array.of(rights! | 2), false);
-  vcpu.tr = { selector, ...segment };
-}
-
-async function systemSegment(exit: DeprivilegedExit, selector: number, types: readonly number[]): Promise<{ base: number; limit: number }> {
-  const error = selector & 0xfffc;
-  const words = (selector & 4) !== 0 ? null : await exit.descriptor(selector);
-  if (words === null || (words.high & DESCRIPTOR_S) !== 0 || !types.includes((words.high & DESCRIPTOR_TYPE) >>> 8)) throw generalProtection(error);
-  if ((words.high & DESCRIPTOR_PRESENT) === 0) throw new GuestException(NOT_PRESENT, error);
-  const field = (words.high & 0xf_0000) | (words.low & 0xffff);
-  return {
-    base: ((words.high & 0xff00_0000) | ((words.high & 0xff) << 16) | (words.low >>> 16)) >>> 0,
-    limit: ((words.high & 0x0080_0000) !== 0 ? (field << 12) | 0xfff : field) >>> 0,
-  };
+/** A write of ring -1 itself to guest memory (physical): page tables and descriptor tables that lie there follow. */
+export async function writeGuest(exit: DeprivilegedExit, address: number, bytes: Uint8Array): Promise<void> {
+  exit.machine.shadow.written(exit.transaction, address, bytes.length);
+  exit.transaction.write('guest', address, bytes);
+  await tableChanged(exit, address, bytes.length, null);
 }

@@ -1,17 +1,11 @@
 import type { Exit, SegmentName } from '@ringside/machine';
-import type { InstructionAssist } from '@ringside/x86';
-import { PAGE_BYTES } from '../monitor-space.js';
-import { checkedSegment, emulateFarJump, emulateFarReturn, emulateIret, emulateSysenter, emulateSysexit } from './emulate-transfer.js';
+import { SHADOW_MOV_SS, SHADOW_STI, type InstructionAssist } from '@ringside/x86';
+import { checkedSegment, emulateIret, emulateSysenter, emulateSysexit } from './emulate-transfer.js';
 import type { DeprivilegedExit } from './deprivileged-exit.js';
 import { generalProtection } from './deprivileged-exit.js';
-import { loadLdt, loadTable, loadTaskRegister } from './descriptor-tables.js';
-import { EAX, ECX, EDI, EDX, ESI } from './guest-frame.js';
-import { GuestException } from './linear-memory.js';
+import { EAX, ECX, EDX } from './guest-frame.js';
 import { isControlRegister, readControlRegister, reloadPaging, writeControlRegister } from './virtual-control-registers.js';
 
-const { floor, max, min } = Math;
-const INVALID_OPCODE = 6;
-const EFLAGS_DF = 1 << 10;
 const MSR_TSC = 0x10, MSR_EFER = 0xc000_0080, EFER_NXE = 0x800n;
 const CR0_TS = 8;
 const CR4_TSD = 4;
@@ -21,8 +15,8 @@ const UNUSABLE = 0x1_0000, EXPAND_DOWN_BITS = 0x1c, EXPAND_DOWN = 0x14;
 const MEMORY_OPERAND = / (?:.*,)?[EM][a-z]?(?:,|$)/;
 const SEGMENTS: readonly SegmentName[] = ['es', 'cs', 'ss', 'ds', 'fs', 'gs'];
 
-/** What became of the instruction: done (EIP goes behind it), jumped (it has set EIP itself), iterations of a REP done, or not one that ring -1 emulates. */
-export type Emulation = 'done' | 'jumped' | { readonly iterations: number; readonly finished: boolean } | 'refused';
+/** What became of the instruction: done (EIP goes behind it), jumped (it has set EIP itself), or nothing: it is the interpreter's. */
+export type Emulation = 'done' | 'jumped' | 'refused';
 type Emulator = (exit: DeprivilegedExit, instruction: InstructionAssist) => Emulation | Promise<Emulation>;
 
 /** Only in ring 0: elsewhere the #GP is the guest's. */
@@ -33,10 +27,11 @@ const kernel = (emulate: (exit: DeprivilegedExit, instruction: InstructionAssist
 };
 
 /** CLI and STI: by the virtual IOPL. */
-const setInterruptFlag = (value: boolean): Emulator => ({ vcpu, virtualLevel, transaction }) => {
+const setInterruptFlag = (value: boolean): Emulator => (exit) => {
+  const { vcpu, virtualLevel } = exit;
   if (virtualLevel > vcpu.iopl) return 'refused';
   // Interrupts are taken behind the next instruction, if they were off (SDM Vol. 2B, STI): STI; HLT must not lose a wake-up.
-  if (value && !vcpu.interruptFlag) vcpu.shadowAt = transaction.exit.retired + 1;
+  if (value && !vcpu.interruptFlag) exit.boundary = { events: 0, shadow: SHADOW_STI, trap: null, repUnderWay: false };
   vcpu.interruptFlag = value;
   return 'done';
 };
@@ -72,43 +67,6 @@ async function requirePort({ vcpu, virtualLevel, memory }: DeprivilegedExit, por
   if (((first! | (second! << 8)) & (((1 << size) - 1) << (port & 7))) !== 0) throw generalProtection();
 }
 
-/** INS and OUTS, with REP as many elements as lie in one page. */
-const stringPorts = (byteSize: boolean, write: boolean): Emulator => async (exit, instruction): Promise<Emulation> => {
-  const { frame, memory } = exit;
-  const { general } = frame;
-  if (instruction.address16) return 'refused';
-  const size = byteSize ? 1 : instruction.operandSize;
-  const port = general[EDX]! & 0xffff;
-  await requirePort(exit, port, size);
-  const wanted = instruction.repeated ? general[ECX]! : 1;
-  if (wanted === 0) return 'done';
-  const index = write ? ESI : EDI;
-  const segment = frame.segment(write ? SEGMENTS[instruction.segment] ?? 'ds' : 'es');
-  const user = frame.cpl === 3;
-  const linear = (segment.base + general[index]!) >>> 0;
-  const backwards = (frame.eflags & EFLAGS_DF) !== 0;
-  const count = backwards ? 1 : max(1, min(wanted, floor((PAGE_BYTES - (linear % PAGE_BYTES)) / size)));
-  if ((segment.rights & 0x1_0000) !== 0 || general[index]! + count * size - 1 > segment.limit) throw generalProtection();
-  if (write) await portCycle(exit, port, size, true, count, await memory.read(linear, count * size, user));
-  else {
-    // Nothing may be read from the device unless it can be stored.
-    for (let at = 0; at < count * size; at += size) await memory.translate((linear + at) >>> 0, { write: true, user, fetch: false });
-    await memory.write(linear, await portCycle(exit, port, size, false, count, new Uint8Array(0)), user);
-  }
-  general[index] = general[index]! + (backwards ? -size : count * size);
-  if (!instruction.repeated) return 'done';
-  general[ECX] = wanted - count;
-  return { iterations: count, finished: wanted === count };
-};
-
-const loadDescriptorTable = (table: 'gdtr' | 'idtr'): Emulator => kernel(async (exit, { linear, operandSize }) => {
-  const bytes = await exit.memory.read(linear!, 6, false);
-  const view = new DataView(bytes.buffer);
-  const base = view.getUint32(2, true);
-  exit.vcpu[table] = { base: operandSize === 2 ? base & 0xff_ffff : base, limit: view.getUint16(0, true) };
-  if (table === 'gdtr') await loadTable(exit, 'gdt');
-});
-
 /** A 16-bit operand in a register or in memory. */
 async function word({ frame, memory }: DeprivilegedExit, { b, linear }: InstructionAssist): Promise<number> {
   if (linear === null) return frame.general[b]! & 0xffff;
@@ -141,31 +99,24 @@ function setPair(general: Uint32Array, value: bigint): void {
   general[EDX] = Number(value >> 32n);
 }
 
-const debugNumber = ({ vcpu }: DeprivilegedExit, register: number): number => {
-  if (register !== 4 && register !== 5) return register;
-  if ((vcpu.cr4 & 8) !== 0) throw new GuestException(INVALID_OPCODE, null);
-  return register + 2;
-};
+/** MOV and POP of a segment register. That of SS holds interrupts and traps back for one instruction (SDM Vol. 3A 6.8.3). */
+async function load(exit: DeprivilegedExit, name: SegmentName, selector: number): Promise<Emulation> {
+  if (!await checkedSegment(exit, name, selector)) return 'refused';
+  if (name === 'ss') exit.boundary = { events: 0, shadow: SHADOW_MOV_SS, trap: 0, repUnderWay: false };
+  return 'done';
+}
 
 const popSegment = (name: SegmentName): Emulator => async (exit, { operandSize }): Promise<Emulation> => {
+  if (operandSize !== 4 || !exit.flatStack) return 'refused';
   const [top] = await exit.stack(1);
-  await checkedSegment(exit, name, top! & 0xffff);
-  exit.frame.esp = (exit.frame.esp + operandSize) >>> 0;
-  return 'done';
-};
-
-const loadFarPointer = (name: SegmentName): Emulator => async (exit, { a, linear, operandSize }): Promise<Emulation> => {
-  const bytes = await exit.memory.read(linear!, operandSize + 2, exit.frame.cpl === 3);
-  const view = new DataView(bytes.buffer);
-  await checkedSegment(exit, name, view.getUint16(operandSize, true));
-  const { general } = exit.frame;
-  general[a] = operandSize === 4 ? view.getUint32(0, true) : (general[a]! & 0xffff_0000) | view.getUint16(0, true);
-  return 'done';
+  const outcome = await load(exit, name, top! & 0xffff);
+  if (outcome === 'done') exit.frame.esp = (exit.frame.esp + operandSize) >>> 0;
+  return outcome;
 };
 
 /**
- * What a kernel in ring 1 traps on, by the opcode table's name: each instruction as ring 0 would have carried it out, on the state that the guest
- * believes in. Sensitive instructions that do not trap are not here: nobody hears of them.
+ * What a kernel in ring 1 traps on often, by the opcode table's name: each instruction as ring 0 would have carried it out, on the state that the guest
+ * believes in, in its plain cases. All else is the interpreter's (guest-interpreter.ts).
  */
 const EMULATORS: Readonly<Record<string, Emulator>> = {
   'CLI': setInterruptFlag(false),
@@ -178,25 +129,14 @@ const EMULATORS: Readonly<Record<string, Emulator>> = {
     vcpu.cr0 = (vcpu.cr0 & ~CR0_TS) >>> 0;
     machine.settleControlRegisters(transaction);
   }),
-  'LMSW Ew': kernel(async (exit, instruction) => {
-    const { vcpu, machine, transaction } = exit;
-    const source = await word(exit, instruction);
-    vcpu.cr0 = ((vcpu.cr0 & ~0xe) | (source & 0xf)) >>> 0;
-    machine.settleControlRegisters(transaction);
-  }),
-  'MOV Rd,Cd': kernel((exit, { a, b }) => {
-    if (!isControlRegister(a)) throw new GuestException(INVALID_OPCODE, null);
+  'MOV Rd,Cd': (exit, { a, b }) => {
+    if (exit.virtualLevel !== 0 || !isControlRegister(a)) return 'refused';
     exit.frame.general[b] = readControlRegister(exit, a);
-  }),
-  'MOV Cd,Rd': kernel(async (exit, { a, b }) => {
-    if (!isControlRegister(a)) throw new GuestException(INVALID_OPCODE, null);
-    await writeControlRegister(exit, a, exit.frame.general[b]!);
-  }),
-  'MOV Rd,Dd': kernel((exit, { a, b }) => { exit.frame.general[b] = exit.vcpu.debug[debugNumber(exit, a)]!; }),
-  'MOV Dd,Rd': kernel((exit, { a, b }) => { exit.vcpu.debug[debugNumber(exit, a)] = exit.frame.general[b]!; }),
+    return 'done';
+  },
+  'MOV Cd,Rd': async (exit, { a, b }): Promise<Emulation> =>
+    (exit.virtualLevel === 0 && isControlRegister(a) && await writeControlRegister(exit, a, exit.frame.general[b]!) ? 'done' : 'refused'),
   'INVLPG M': kernel(({ transaction }, { linear }) => transaction.add({ kind: 'flush-page', linear: linear! })),
-  'INVD': kernel(() => undefined),
-  'WBINVD': kernel(() => undefined),
   'RDMSR': kernel((exit) => setPair(exit.frame.general, readMsr(exit, exit.frame.general[ECX]!))),
   'WRMSR': kernel((exit) => {
     const { general } = exit.frame;
@@ -207,35 +147,21 @@ const EMULATORS: Readonly<Record<string, Emulator>> = {
     setPair(exit.frame.general, timeStamp(exit.transaction.exit));
     return 'done';
   },
-  'LGDT Mt': loadDescriptorTable('gdtr'),
-  'LIDT Mt': loadDescriptorTable('idtr'),
-  'LLDT Ew': kernel(async (exit, instruction) => loadLdt(exit, await word(exit, instruction))),
-  'LTR Ew': kernel(async (exit, instruction) => loadTaskRegister(exit, await word(exit, instruction))),
   'IN AL,Ib': ports(1, false, true), 'IN eAX,Ib': ports('operand', false, true), 'IN AL,DX': ports(1, false, false), 'IN eAX,DX': ports('operand', false, false),
   'OUT Ib,AL': ports(1, true, true), 'OUT Ib,eAX': ports('operand', true, true), 'OUT DX,AL': ports(1, true, false), 'OUT DX,eAX': ports('operand', true, false),
-  'INS Yb,DX': stringPorts(true, false), 'INS Yv,DX': stringPorts(false, false), 'OUTS DX,Xb': stringPorts(true, true), 'OUTS DX,Xv': stringPorts(false, true),
   'MOV Sw,Ew': async (exit, instruction): Promise<Emulation> => {
-    await checkedSegment(exit, SEGMENTS[instruction.a]!, await word(exit, instruction));
-    return 'done';
+    return load(exit, SEGMENTS[instruction.a]!, await word(exit, instruction));
   },
   'POP ES': popSegment('es'), 'POP SS': popSegment('ss'), 'POP DS': popSegment('ds'), 'POP FS': popSegment('fs'), 'POP GS': popSegment('gs'),
-  'LES Gv,Mp': loadFarPointer('es'), 'LSS Gv,Mp': loadFarPointer('ss'), 'LDS Gv,Mp': loadFarPointer('ds'), 'LFS Gv,Mp': loadFarPointer('fs'), 'LGS Gv,Mp': loadFarPointer('gs'),
   'IRET v': async (exit, { operandSize }) => (operandSize === 4 ? emulateIret(exit) : 'refused'),
-  'RETF v': async (exit, { operandSize }) => (operandSize === 4 ? emulateFarReturn(exit, 0) : 'refused'),
-  'RETF v,Iw': async (exit, { operandSize, immediate }) => (operandSize === 4 ? emulateFarReturn(exit, immediate & 0xffff) : 'refused'),
   'SYSENTER': emulateSysenter,
   'SYSEXIT': emulateSysexit,
-  'JMPF Ap': (exit, { a, immediate }) => emulateFarJump(exit, a & 0xffff, immediate >>> 0),
-  'JMPF Mp': async (exit, { linear, operandSize }) => {
-    const view = new DataView((await exit.memory.read(linear!, operandSize + 2, exit.frame.cpl === 3)).buffer);
-    return emulateFarJump(exit, view.getUint16(operandSize, true), operandSize === 4 ? view.getUint32(0, true) : view.getUint16(0, true));
-  },
 };
 
 /** Instructions that ring -1 emulates, for `compare --list` and the reader. */
 export const EMULATED_INSTRUCTIONS: readonly string[] = Object.keys(EMULATORS);
 
-/** Carry out the instruction that raised #GP, #NP or #SS. @throws GuestException: the fault that ring 0 meets */
+/** Carry out the instruction that raised #GP, #NP or #SS, or that translated code left to ring -1. @throws GuestException: a fault of the guest's, which the interpreter raises exactly */
 export async function emulate(exit: DeprivilegedExit, instruction: InstructionAssist): Promise<Emulation> {
   const emulator = EMULATORS[instruction.name];
   return emulator === undefined || !reachesOperand(exit, instruction) ? 'refused' : emulator(exit, instruction);

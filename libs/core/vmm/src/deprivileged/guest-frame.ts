@@ -1,6 +1,7 @@
 import type { Disposition, Exit, RegisterName, SegmentName, SegmentState } from '@ringside/machine';
 import type { Transaction } from '../transaction.js';
 
+const EFLAGS_RF = 1 << 16;
 const GENERAL: readonly RegisterName[] = ['eax', 'ecx', 'edx', 'ebx', 'esp', 'ebp', 'esi', 'edi'];
 export const EAX = 0, ECX = 1, EDX = 2, EBX = 3, ESP = 4, EBP = 5, ESI = 6, EDI = 7;
 
@@ -16,15 +17,17 @@ export class GuestFrame {
   cpl: number;
   /** CR0 as this exit leaves it; whoever changes it adds the effect. */
   cr0: number;
+  cr2: number;
   private readonly changed = new Map<SegmentName, SegmentState>();
 
   constructor(private readonly exit: Exit) {
-    const { general, eip, eflags, cpl, cr0 } = exit.registers!;
+    const { general, eip, eflags, cpl, cr0, cr2 } = exit.registers!;
     this.general = general.slice();
     this.eip = eip;
     this.eflags = eflags;
     this.cpl = cpl;
     this.cr0 = cr0;
+    this.cr2 = cr2;
   }
 
   get esp(): number {
@@ -58,7 +61,10 @@ export class GuestFrame {
     }
     for (const [segment, state] of this.changed) transaction.add({ kind: 'segment', segment, ...state });
     if (this.cpl !== before.cpl) transaction.add({ kind: 'register', register: 'cpl', value: this.cpl });
-    if (this.eflags !== before.eflags) transaction.add({ kind: 'register', register: 'eflags', value: this.eflags >>> 0 });
+    if (this.cr2 !== before.cr2) transaction.add({ kind: 'register', register: 'cr2', value: this.cr2 >>> 0 });
+    // RF is cleared where an instruction retires: what it has loaded there is said.
+    const kept = disposition.kind === 'retire' ? before.eflags & ~EFLAGS_RF : before.eflags;
+    if (this.eflags >>> 0 !== kept >>> 0) transaction.add({ kind: 'register', register: 'eflags', value: this.eflags >>> 0 });
     // An exit for an exception carries no length, so where a retired instruction leaves EIP is said in any case.
     if (this.eip !== before.eip || disposition.kind === 'retire') transaction.add({ kind: 'register', register: 'eip', value: this.eip >>> 0 });
   }

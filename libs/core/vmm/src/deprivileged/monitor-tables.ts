@@ -79,6 +79,12 @@ export class MonitorTables {
     return words === null || (words.high & 0x8000) === 0 ? null : segmentState(selector, words);
   }
 
+  /** Whether an entry is `words` already. */
+  holds(table: 'gdt' | 'ldt', index: number, { low, high }: DescriptorWords): boolean {
+    const words = table === 'gdt' ? this.gdt : this.ldt;
+    return words[index * 2] === low >>> 0 && words[index * 2 + 1] === high >>> 0;
+  }
+
   /** Page `page` (512 descriptors) of the guest's GDT is now `words`. Reserved pages are the caller's to keep out. */
   setGdtPage(transaction: Transaction, page: number, words: Uint32Array): void {
     this.gdt.set(words, page * DESCRIPTORS_PER_PAGE * 2);

@@ -14,10 +14,12 @@ export const DESCRIPTOR_DPL = 3 << DESCRIPTOR_DPL_SHIFT;
 /** S: a code or data segment. */
 export const DESCRIPTOR_S = 1 << 12;
 export const DESCRIPTOR_TYPE = 0xf << 8;
-const DESCRIPTOR_CODE = 1 << 11;
-const DESCRIPTOR_CONFORMING = 1 << 10;
+export const DESCRIPTOR_CODE = 1 << 11;
+export const DESCRIPTOR_CONFORMING = 1 << 10;
 const DESCRIPTOR_WRITABLE = 1 << 9;
 const DESCRIPTOR_G = 1 << 23;
+/** Base, limit 19:16, G, D/B. */
+const FLAT_BITS = 0xffcf_00ff, FLAT = 0x00cf_0000;
 
 export function descriptorDpl({ high }: DescriptorWords): number {
   return (high & DESCRIPTOR_DPL) >> DESCRIPTOR_DPL_SHIFT;
@@ -51,6 +53,11 @@ export function segmentState(selector: number, { low, high }: DescriptorWords): 
     limit: (pages ? (field << 12) | 0xfff : field) >>> 0,
     rights: (((high >>> 8) & 0xf0ff) | ((high & DESCRIPTOR_S) !== 0 ? 1 : 0)) >>> 0,
   };
+}
+
+/** Base 0, 4 GiB, and D/B: offsets of 32 bits that no limit check refuses (of an expand-up segment). */
+export function isFlat({ low, high }: DescriptorWords): boolean {
+  return low === 0xffff && (high & FLAT_BITS) >>> 0 === FLAT;
 }
 
 /** Whether CS can be loaded with it on a return to ring `rpl` (SDM Vol. 2A, IRET): code, present, DPL as the ring (conforming: not above). */

@@ -1,5 +1,7 @@
 import { readPointers } from '../hardware-assisted/shadow-paging.js';
 import type { DeprivilegedExit } from './deprivileged-exit.js';
+import { loadTable } from './descriptor-tables.js';
+import type { VirtualCpu } from './virtual-cpu.js';
 import { generalProtection } from './deprivileged-exit.js';
 
 const CR0_PE = 1, CR0_ET = 0x10, CR0_WP = 0x1_0000, CR0_NW = 0x2000_0000, CR0_CD = 0x4000_0000, CR0_PG = 0x8000_0000;
@@ -10,19 +12,19 @@ const MSR_EFER = 0xc000_0080, EFER_NXE = 0x800n;
 export type ControlRegister = 0 | 2 | 3 | 4;
 export const isControlRegister = (register: number): register is ControlRegister => register === 0 || (register >= 2 && register <= 4);
 
-export function readControlRegister({ vcpu, transaction }: DeprivilegedExit, register: ControlRegister): number {
+export function readControlRegister({ vcpu, frame }: DeprivilegedExit, register: ControlRegister): number {
   switch (register) {
     case 0: return vcpu.cr0 >>> 0;
-    case 2: return transaction.exit.registers!.cr2;
+    case 2: return frame.cr2;
     case 3: return vcpu.cr3 >>> 0;
     case 4: return vcpu.cr4 >>> 0;
     default: { const unreachable: never = register; return unreachable; }
   }
 }
 
-/** MOV to CR, with the checks that ring 0 meets (SDM Vol. 2B). @throws GuestException */
-export async function writeControlRegister(exit: DeprivilegedExit, register: ControlRegister, value: number): Promise<void> {
-  const { vcpu, machine, transaction } = exit;
+/** MOV to CR, with the checks that ring 0 meets (SDM Vol. 2B); false if it needs the interpreter. @throws GuestException */
+export async function writeControlRegister(exit: DeprivilegedExit, register: ControlRegister, value: number): Promise<boolean> {
+  const { vcpu, machine, transaction, frame } = exit;
   const next = { cr0: vcpu.cr0, cr3: vcpu.cr3, cr4: vcpu.cr4 };
   let loads = false;
   switch (register) {
@@ -30,15 +32,12 @@ export async function writeControlRegister(exit: DeprivilegedExit, register: Con
       next.cr0 = ((value & CR0_DEFINED) | CR0_ET) >>> 0;
       if ((value & CR0_NW) !== 0 && (value & CR0_CD) === 0) throw generalProtection();
       if ((value & CR0_PG) !== 0 && (value & CR0_PE) === 0) throw generalProtection();
-      if ((value & CR0_PE) === 0) {
-        machine.stop(transaction, 'unsupported-mode', 'the guest cleared CR0.PE: real mode is not built');
-        return;
-      }
+      if ((value & CR0_PE) === 0) return false;
       loads = ((next.cr0 ^ vcpu.cr0) & (CR0_CD | CR0_NW | CR0_PG)) !== 0;
       break;
     case 2:
-      transaction.add({ kind: 'register', register: 'cr2', value });
-      return;
+      frame.cr2 = value;
+      return true;
     case 3:
       next.cr3 = value;
       loads = true;
@@ -53,9 +52,20 @@ export async function writeControlRegister(exit: DeprivilegedExit, register: Con
   const pae = (next.cr0 & CR0_PG) !== 0 && (next.cr4 & CR4_PAE) !== 0;
   const pointers = loads && pae ? await readPointers(transaction, next.cr3) : pae ? machine.shadow.pointers : [];
   if (pointers === null) throw generalProtection();
+  await changePaging(exit, next, pointers);
+  return true;
+}
+
+/** CR0, CR3, CR4 or EFER.NXE is another now. Switching paging on or off moves the descriptor tables. `pointers`: the page-directory-pointer entries under PAE. */
+export async function changePaging(exit: DeprivilegedExit, next: Pick<VirtualCpu, 'cr0' | 'cr3' | 'cr4'>, pointers: readonly number[]): Promise<void> {
+  const { vcpu, machine, transaction } = exit;
+  const before = vcpu.cr0;
   Object.assign(vcpu, next);
   reloadPaging(exit, pointers);
   machine.settleControlRegisters(transaction);
+  if (((before ^ next.cr0) & CR0_PG) === 0) return;
+  await loadTable(exit, 'gdt');
+  await loadTable(exit, 'ldt');
 }
 
 /** The shadow follows the virtual control registers and EFER.NXE. */

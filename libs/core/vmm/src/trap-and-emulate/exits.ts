@@ -1,13 +1,14 @@
 import { StateGroup, type Disposition, type ExitReply } from '@ringside/machine';
-import { EventType, ExitReason, exitReasonName, type ProcessorEvent } from '@ringside/x86';
-import { deliverEvent, setCr2, type VirtualEvent } from '../deprivileged/deliver-event.js';
+import { EventType, ExitReason, type InstructionAssist, type ProcessorEvent } from '@ringside/x86';
+import { deliverEvent, deliverSoftware, type VirtualEvent } from '../deprivileged/deliver-event.js';
 import type { DeprivilegedExit } from '../deprivileged/deprivileged-exit.js';
 import { tableWritten } from '../deprivileged/descriptor-tables.js';
-import { emulate } from '../deprivileged/emulate.js';
+import { emulate, type Emulation } from '../deprivileged/emulate.js';
 import { GuestException } from '../deprivileged/linear-memory.js';
 import { RESUME, RETIRE } from '../dispositions.js';
 
 const PAGE_FAULT = 14, GENERAL_PROTECTION = 13;
+const EFLAGS_TF = 1 << 8;
 export const TRAP_AND_EMULATE_GROUPS = StateGroup.Registers | StateGroup.Segments;
 
 /** How one exit reason of a kernel in ring 1 is answered. */
@@ -32,25 +33,37 @@ const deprivilegedException: TrapEntry = {
       }
       const outcome = machine.shadow.fault(transaction, transaction.exit);
       if (outcome === 'filled') return reply(exit, RESUME);
-      setCr2(exit, transaction.exit.guestLinear);
-      await deliverEvent(exit, { ...event, errorCode: outcome.errorCode });
-      return finish(exit, RESUME);
+      exit.frame.cr2 = transaction.exit.guestLinear;
+      return deliver(exit, { ...event, errorCode: outcome.errorCode });
     }
     const { instruction } = transaction.exit;
     if (instruction === null || instruction === undefined) return deliver(exit, event);
-    try {
-      const outcome = await emulate(exit, instruction);
-      if (outcome === 'refused') return await deliver(exit, event);
-      const repeats = typeof outcome === 'object';
-      if (outcome === 'done' || (repeats && outcome.finished)) exit.frame.eip = (exit.frame.eip + instruction.length) >>> 0;
-      return await finish(exit, repeats ? { kind: 'retire', data: null, count: outcome.iterations } : RETIRE);
-    } catch (error) {
-      if (!(error instanceof GuestException)) throw error;
-      if (error.cr2 !== null) setCr2(exit, error.cr2);
-      return deliver(exit, { vector: error.vector, type: EventType.HardwareException, errorCode: error.errorCode });
-    }
+    return carryOut(exit, instruction);
   },
 };
+
+/** An instruction of the guest's that ring -1 executes: by its emulator, or by the interpreter, whose faults are the guest's. */
+export async function carryOut(exit: DeprivilegedExit, instruction: InstructionAssist): Promise<ExitReply> {
+  const outcome = await emulated(exit, instruction);
+  if (outcome === 'refused') return interpret(exit);
+  if (outcome === 'done') exit.frame.eip = (exit.frame.eip + instruction.length) >>> 0;
+  return finish(exit, RETIRE);
+}
+
+async function emulated(exit: DeprivilegedExit, instruction: InstructionAssist): Promise<Emulation> {
+  try {
+    return await emulate(exit, instruction);
+  } catch (error) {
+    if (!(error instanceof GuestException)) throw error;
+    return 'refused';
+  }
+}
+
+/** The instruction at EIP, or the fault that it raises. */
+export async function interpret(exit: DeprivilegedExit): Promise<ExitReply> {
+  const { retired } = await exit.machine.interpreter.execute(exit);
+  return finish(exit, retired === 0 ? RESUME : { kind: 'retire', data: null, count: retired });
+}
 
 export async function deliver(exit: DeprivilegedExit, event: VirtualEvent): Promise<ExitReply> {
   await deliverEvent(exit, event);
@@ -59,11 +72,8 @@ export async function deliver(exit: DeprivilegedExit, event: VirtualEvent): Prom
 
 /** INT n, INT3, INTO: through the guest's gate if its DPL allows; the instruction then counts. */
 export async function softwareInterrupt(exit: DeprivilegedExit, event: ProcessorEvent): Promise<ExitReply> {
-  const { frame } = exit;
-  const restartAt = frame.eip;
-  frame.skipInstruction();
-  const delivered = await deliverEvent(exit, { ...event, errorCode: null, restartAt });
-  return finish(exit, delivered ? RETIRE : RESUME);
+  const delivered = await deliverSoftware(exit, { ...event, errorCode: null }, exit.transaction.exit.instructionLength);
+  return delivered ? finish(exit, RETIRE) : interpret(exit);
 }
 
 const hypercall: TrapEntry = {
@@ -110,7 +120,7 @@ const tripleFault: TrapEntry = {
   reason: ExitReason.TripleFault,
   summary: 'A triple fault stops the machine.',
   async handle(exit) {
-    exit.machine.stop(exit.transaction, 'triple-fault', 'the guest raised an exception while delivering a double fault (SDM Vol. 3A 6.15)');
+    exit.machine.tripleFault(exit.transaction);
     return reply(exit, RESUME);
   },
 };
@@ -119,8 +129,7 @@ const unsupportedMode: TrapEntry = {
   reason: ExitReason.UnsupportedMode,
   summary: 'Real mode, virtual-8086 mode and task gates are not built; ring -1 stops the machine by name.',
   async handle(exit) {
-    const { reason, qualification } = exit.transaction.exit;
-    exit.machine.stop(exit.transaction, 'unsupported-mode', `the guest entered a mode that is not built (${exitReasonName(reason)}, qualification ${qualification})`);
+    exit.machine.unsupportedMode(exit.transaction, exit.transaction.exit.qualification);
     return reply(exit, RESUME);
   },
 };
@@ -136,17 +145,26 @@ export function handleTrap(exit: DeprivilegedExit): Promise<ExitReply> {
   return BY_REASON.get(exit.transaction.exit.reason)?.handle(exit) ?? otherwise(exit);
 }
 
-/** What every visible exit ends with: an interrupt that waits is taken if the virtual IF is 1 now and STI does not hold it back. */
+/** What every visible exit ends with: an interrupt that waits is taken if the virtual IF is 1 now and nothing holds it back. */
 export async function finish(exit: DeprivilegedExit, disposition: Disposition): Promise<ExitReply> {
   const { machine, transaction, vcpu } = exit;
   const { retired, now } = transaction.exit;
   const done = disposition.kind === 'retire' ? disposition.count ?? 1 : 0;
-  if (!machine.stopped && machine.line && vcpu.interruptFlag) {
-    if (vcpu.shadowAt === retired + done) machine.leaveAt(transaction, now + done + 1);
+  if (!machine.stopped && machine.line && vcpu.interruptFlag && !trapDue(exit, done)) {
+    if (machine.windows) {
+      // The processor asks for an interrupt at the boundary behind an instruction. Between two, this exit is that question.
+      if (done === 0 && transaction.exit.interruptible && exit.boundary === null) await takeInterrupt(exit);
+    } else if (exit.boundary === null ? vcpu.shadowAt === retired + done && vcpu.shadow !== 0 : exit.boundary.shadow !== 0) machine.leaveAt(transaction, now + done + 1);
     else await takeInterrupt(exit);
   }
   if (vcpu.halted && !vcpu.interruptFlag) machine.dropDeadline(transaction);
   return reply(exit, disposition);
+}
+
+/** A debug trap comes before an interrupt (SDM Vol. 3A 6.9): the processor leaves with it at once. */
+function trapDue({ boundary, transaction }: DeprivilegedExit, done: number): boolean {
+  if (boundary !== null && boundary.trap !== null) return boundary.trap !== 0;
+  return done > 0 && (transaction.exit.registers!.eflags & EFLAGS_TF) !== 0;
 }
 
 async function takeInterrupt(exit: DeprivilegedExit): Promise<void> {
