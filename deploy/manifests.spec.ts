@@ -18,7 +18,7 @@ interface PodSpec {
   containers: Container[]; initContainers?: Container[]; automountServiceAccountToken?: boolean; terminationGracePeriodSeconds?: number; hostNetwork?: boolean; hostPID?: boolean;
   securityContext?: { runAsNonRoot?: boolean; runAsUser?: number; seccompProfile?: { type?: string } }; volumes?: Record<string, unknown>[];
 }
-interface Manifest { kind: string; metadata: { name: string; labels?: Record<string, string> }; spec: { strategy?: { type: string }; selector: Record<string, unknown>; ports?: { targetPort: string }[]; template: { metadata: { labels: Record<string, string> }; spec: PodSpec } } }
+interface Manifest { kind: string; metadata: { name: string; labels?: Record<string, string> }; spec: { replicas?: number; strategy?: { type: string }; selector: Record<string, unknown>; ports?: { targetPort: string }[]; template: { metadata: { labels: Record<string, string> }; spec: PodSpec } } }
 
 const kustomization = parse(readFileSync(join(kubernetes, 'kustomization.yaml'), 'utf8')) as { resources: string[]; namespace: string; images: { name: string }[] };
 const manifests = kustomization.resources.flatMap((file) => parseAllDocuments(readFileSync(join(kubernetes, file), 'utf8')).map((document) => {
@@ -32,8 +32,8 @@ describe('deploy/kubernetes', () => {
     expect([...kustomization.resources].sort()).toEqual(readdirSync(kubernetes).filter((file) => file.endsWith('.yaml') && file !== 'kustomization.yaml').sort());
   });
 
-  test('what stands there: the bus, the traces, the three services, the comparison', () => {
-    expect(pods.map(([name]) => name).sort()).toEqual(['Deployment device-model', 'Deployment guest-cpu', 'Deployment hypervisor', 'Deployment jaeger', 'Deployment nats', 'Job compare']);
+  test('what stands there: the bus, the traces, the four services, the comparison', () => {
+    expect(pods.map(([name]) => name).sort()).toEqual(['Deployment device-model', 'Deployment guest-cpu', 'Deployment hypervisor', 'Deployment jaeger', 'Deployment nats', 'Deployment translator', 'Job compare']);
   });
 
   test('the namespace enforces Pod Security `restricted`', () => {
@@ -64,9 +64,11 @@ describe('deploy/kubernetes', () => {
     }
   });
 
-  test.each(pods.filter(([, { kind }]) => kind === 'Deployment'))('%s has probes on ports that it names, a graceful end, and never two instances of one owner', (_name, { spec }) => {
+  test.each(pods.filter(([, { kind }]) => kind === 'Deployment'))('%s has probes on ports that it names, a graceful end, and never two instances of one owner', (_name, { metadata, spec }) => {
     const pod = spec.template.spec;
-    expect(spec.strategy).toEqual({ type: 'Recreate' });
+    // A translator owns nothing: two may answer, and an update leaves no VM without one.
+    if (metadata.name === 'translator') expect(spec.strategy).toEqual({ type: 'RollingUpdate', rollingUpdate: { maxUnavailable: 0, maxSurge: 1 } });
+    else expect([spec.replicas, spec.strategy]).toEqual([1, { type: 'Recreate' }]);
     expect(pod.terminationGracePeriodSeconds).toBeGreaterThanOrEqual(15);
     for (const container of pod.containers) {
       expect(container.lifecycle?.preStop).toBeDefined();
@@ -76,7 +78,7 @@ describe('deploy/kubernetes', () => {
   });
 
   test('the services answer readiness by reaching NATS and liveness without it', () => {
-    for (const name of ['guest-cpu', 'hypervisor', 'device-model']) {
+    for (const name of ['guest-cpu', 'hypervisor', 'device-model', 'translator']) {
       const [container] = manifests.find(({ metadata, kind }) => metadata.name === name && kind === 'Deployment')!.spec.template.spec.containers;
       expect(container).toMatchObject({ args: [name], readinessProbe: { httpGet: { path: '/healthz/ready' } }, livenessProbe: { httpGet: { path: '/healthz/live' } } });
     }
@@ -111,7 +113,7 @@ describe('deploy/compose and deploy/docker', () => {
 
   test('keys that docker-compose 1.29 knows', () => {
     expect(Object.keys(compose)).toEqual(['services']);
-    expect(Object.keys(compose.services).sort()).toEqual(['compare', 'device-model', 'guest-cpu', 'hypervisor', 'jaeger', 'nats']);
+    expect(Object.keys(compose.services).sort()).toEqual(['compare', 'device-model', 'guest-cpu', 'hypervisor', 'jaeger', 'nats', 'translator']);
     for (const service of Object.values(compose.services)) expect(Array.isArray(service.depends_on ?? [])).toBe(true);
   });
 
@@ -127,6 +129,11 @@ describe('deploy/compose and deploy/docker', () => {
     expect(new Set(Object.values(compose.services).map(({ image }) => image))).toEqual(used);
     const { build } = compose.services['guest-cpu']!;
     expect(existsSync(join(here, 'compose', build!.context, build!.dockerfile))).toBe(true);
+  });
+
+  test('the image runs every service that is deployed', () => {
+    const entrypoint = readFileSync(join(here, 'docker/entrypoint.sh'), 'utf8');
+    for (const { command } of Object.values(compose.services)) if (command !== undefined && !command[0]!.startsWith('-')) expect(entrypoint).toMatch(new RegExp(`^  (?:[a-z-]+ \\| )*${command[0]}(?: \\| [a-z-]+)*\\) shift`, 'm'));
   });
 
   test('the Dockerfile keeps its base an argument and its user numeric', () => {

@@ -3,9 +3,9 @@
 set -eu
 part=${1:-}
 case $part in
-  guest-cpu | hypervisor | device-model | cli) shift ;;
+  guest-cpu | hypervisor | device-model | translator | cli) shift ;;
   *)
-    echo "ringside: '$part' is no part of this image: guest-cpu, hypervisor, device-model or cli" >&2
+    echo "ringside: '$part' is no part of this image: guest-cpu, hypervisor, device-model, translator or cli" >&2
     exit 2
     ;;
 esac
