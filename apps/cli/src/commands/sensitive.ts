@@ -13,13 +13,14 @@ export function sensitiveCommand(context: Context): Command {
     .option('--paths <list>', `comma-separated, native always among them: ${BUILT_PATHS.join(', ')}`, commaList, [...BUILT_PATHS])
     .option('--timeout <seconds>', 'give up on a machine after this', positiveInteger, 60)
     .option('--attach', 'use the services at NATS_URL, waiting up to a minute for them; start none')
+    .option('--wide', 'what each machine saw, in the table (by itself where the terminal has room)')
     .option('--json', 'print JSON (docs/schemas/sensitive-1.json)')
-    .action(async (options: { paths: string[]; timeout: number; attach?: boolean; json?: boolean }) => {
+    .action(async (options: { paths: string[]; timeout: number; attach?: boolean; wide?: boolean; json?: boolean }) => {
       const paths = options.paths.map(parsePath);
       const { client } = await openSession(context, options.attach ? { attach: true } : {});
       const report = await probeMachines(client, { paths, timeoutMs: options.timeout * 1_000, progress: (text) => terminal.progress(text) });
       if (options.json) return terminal.json(report);
-      for (const line of renderSensitive(report, terminal)) terminal.out(line);
+      for (const line of renderSensitive(report, terminal, options.wide)) terminal.out(line);
       terminal.out();
       for (const line of sensitiveSentences(report)) terminal.out(line);
     });

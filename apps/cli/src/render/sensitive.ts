@@ -2,14 +2,34 @@ import type { Machine, ProbeComparison, ProbeOutcome, SensitiveReport } from '..
 import type { Terminal } from '../terminal.js';
 import { renderTable, type Cell } from './table.js';
 
-/** A row a probe, a column a machine: what it saw natively, and elsewhere whether that is the same. */
-export function renderSensitive({ machines, probes }: SensitiveReport, terminal: Pick<Terminal, 'paint'>): string[] {
+/** From here on a terminal has room for what every machine saw. */
+const WIDE = 240;
+const INITIALS: Record<Machine['path'], string> = { native: 'N', 'trap-and-emulate': 'T&E', paravirt: 'PV', 'binary-translation': 'BT', 'hardware-assisted': 'HW' };
+
+/** A row a probe, a column a machine: what it saw natively, and elsewhere whether that is the same; `wide`, what it saw there. */
+export function renderSensitive({ machines, probes }: SensitiveReport, terminal: Pick<Terminal, 'paint' | 'columns'>, wide = terminal.columns >= WIDE): string[] {
   const rows = probes.flatMap((probe, index): (Cell[] | null)[] => [
     ...(index > 0 && probes[index - 1]!.ring !== probe.ring ? [null] : []),
-    [String(probe.ring), { text: probe.instruction, style: 'bold' }, probe.text, { text: probe.results[0]!.bytes.replace(/..(?=.)/g, '$& '), style: 'cyan' }, probe.results[0]!.saw,
-      ...probe.results.slice(1).map(cell)],
+    [String(probe.ring), { text: probe.instruction, style: 'bold' }, ...(wide ? [probe.text] : []), { text: probe.results[0]!.bytes.replace(/..(?=.)/g, '$& '), style: 'cyan' }, probe.results[0]!.saw,
+      ...probe.results.slice(1).map(wide ? cell : word)],
   ]);
-  return renderTable([{ title: 'RING' }, { title: 'INSTRUCTION' }, { title: 'AS IT STANDS' }, { title: 'BYTES' }, ...machines.map(({ name }) => ({ title: name.toUpperCase() }))], rows, terminal);
+  const others = machines.slice(1);
+  const initials = others.map(({ path, name }) => `${INITIALS[path]}${name.slice(path.length).replace(',', '').replace('no UMIP', '−')}`);
+  const table = renderTable([{ title: 'RING' }, { title: 'INSTRUCTION' }, ...(wide ? [{ title: 'AS IT STANDS' }] : []), { title: 'BYTES' }, { title: wide ? 'NATIVE' : 'NATIVELY IT SHOWS' },
+    ...(wide ? others.map(({ name }) => ({ title: name.toUpperCase() })) : initials.map((title) => ({ title })))], rows, terminal);
+  return wide ? table : [...table, '', terminal.paint(`${others.map(({ name }, index) => `${initials[index]}: ${name}`).join('; ')}. --wide shows what each saw.`, 'dim')];
+}
+
+function word(result: ProbeOutcome | null): Cell {
+  if (result === null) return { text: '–', style: 'dim' };
+  const { verdict } = result;
+  switch (verdict) {
+    case 'same': return { text: 'same', style: 'green' };
+    case 'misled': return { text: 'MISLED', style: 'yellow' };
+    case 'fault': return { text: 'faults', style: 'magenta' };
+    case 'stopped': return { text: 'stops', style: 'red' };
+    default: { const unreachable: never = verdict; return unreachable; }
+  }
 }
 
 function cell(result: ProbeOutcome | null): Cell {

@@ -9,7 +9,7 @@ import { renderSensitive, sensitiveSentences } from '../render/sensitive.js';
 import { sensitiveReport, type Machine, type MachineReports, type SensitiveReport } from './result.js';
 
 const schema = JSON.parse(readFileSync(join(repositoryRoot(), 'docs/schemas/sensitive-1.json'), 'utf8')) as object;
-const plain = { paint: (text: string) => text };
+const plain = { paint: (text: string) => text, columns: 100 };
 const named = (...ids: string[]): Probe[] => ids.map((id) => probes.find((probe) => probe.id === id)!);
 const asked = named('pushf-0', 'mov-es-0', 'sgdt-3');
 
@@ -58,10 +58,14 @@ describe('what an instruction showed, judged by native', () => {
       run(machine('trap-and-emulate'), ['IF 1, IOPL 0', 'loads', 'a table at 0x0']),
       run(machine('binary-translation', { name: 'binary-translation, no UMIP', clock: 'modelled:pentium4' }), ['IF 0, IOPL 0', '#GP', null], { callout: 1 }),
     );
-    const table = renderSensitive(shown, plain);
+    const table = renderSensitive(shown, plain, true);
     expect(table[0]).toMatch(/RING +INSTRUCTION .* TRAP-AND-EMULATE +BINARY-TRANSLATION, NO UMIP/);
     expect(table[1]).toMatch(/0 +PUSHF +pushfd, interrupts off +9c +IF 0, IOPL 0\. +MISLED: IF 1, IOPL 0\. +same, by an exit$/);
     expect(table.at(-1)).toMatch(/stops the machine: it is not built$/);
+    const narrow = renderSensitive(shown, plain);
+    expect(narrow[0]).toMatch(/NATIVELY IT SHOWS +T&E +BT −$/);
+    expect(narrow[1]).toMatch(/0 +PUSHF +9c +IF 0, IOPL 0\. +MISLED +same$/);
+    expect(narrow.at(-1)).toBe('T&E: trap-and-emulate; BT −: binary-translation, no UMIP. --wide shows what each saw.');
     expect(sensitiveSentences(shown)).toEqual([
       'native: every instruction shows what the SDM says.',
       'trap-and-emulate: of 3, 2 mislead the kernel (PUSHF, MOV seg, r); 1 mislead an application (SGDT).',

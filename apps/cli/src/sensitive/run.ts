@@ -36,7 +36,7 @@ export async function probeMachines(client: ControlClient, { paths, timeoutMs, p
       try {
         progress(`${path}: probing`);
         await client.request('vm.create', { spec, start: true }, 60_000);
-        const { why } = await waitForEnd(client, spec.id, { choices: { path }, shell: null, timeoutMs, progress });
+        const { why } = await waitForEnd(client, spec.id, { choices: { path }, shell: null, timeoutMs, progress: () => undefined });
         const { operations } = await client.request('vm.stats', { vmId: spec.id });
         return { console: await wholeConsole(client, spec.id), why, counts: operations.filter(({ operation }): boolean => operation === 'probe') satisfies OperationRecord[] };
       } finally {
