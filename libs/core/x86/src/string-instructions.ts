@@ -168,9 +168,9 @@ const bulkCmpsb: Bulk = (cpu, slot, size, most) => {
   let limit = firstRun < secondRun ? firstRun : secondRun;
   if (most < limit) limit = most;
   if (size !== 1 || limit < 2 || !simple(cpu, slot)) return 0;
-  const a = place(cpu, segment, first, size, limit, false);
-  const b = a < 0 ? -1 : place(cpu, ES, second, size, limit, false);
-  if (b < 0) return 0;
+  const b = place(cpu, ES, second, size, limit, false);
+  const a = b < 0 ? -1 : place(cpu, segment, first, size, limit, false);
+  if (a < 0) return 0;
   const { u8 } = cpu;
   const whileEqual = (cpu.code.slots[slot + 7]! & META_REPNE) === 0;
   let count = 0;
