@@ -347,7 +347,8 @@ export class Processor {
       assistInstruction(this.cpu, describeInstruction(this.cpu));
     }
     this.pending = access !== null ? 'access' : 'instruction';
-    if (result === StepResult.Stopped) this.pending = 'none';
+    // A miss is answered with nothing for the guest: no instruction of its is under way, and an interrupt shadow holds.
+    if (result === StepResult.Stopped || (result === StepResult.Exit && this.exit.reason === ExitReason.TranslationMiss)) this.pending = 'none';
     return result;
   }
 
