@@ -15,7 +15,7 @@ export function choicesFor(paths: readonly BuiltPath[], mmus: readonly string[],
   const mmusOf = valuesByPath(paths, mmus, clock, (path, mmu) => ({ path, mmu }));
   const ringsOf = valuesByPath(paths, rings, clock, (path, guestKernelRing) => ({ path, guestKernelRing }));
   if (mmus.length === 0 && paths.includes('hardware-assisted')) {
-    for (const [path, both] of valuesByPath(['hardware-assisted'], ['nested', 'shadow'], clock, (path, mmu) => ({ path, mmu }))) mmusOf.set(path, both);
+    mmusOf.set('hardware-assisted', (['nested', 'shadow'] as const).filter((mmu) => refusal({ path: 'hardware-assisted', mmu }, clock) === null));
   }
   return paths.flatMap((path) => orDefault(mmusOf.get(path)).flatMap((mmu) => orDefault(ringsOf.get(path)).map((ring): PathChoice => (
     { path, ...(mmu === undefined ? {} : { mmu }), ...(ring === undefined ? {} : { guestKernelRing: ring }) }))));
@@ -38,22 +38,29 @@ export function sameSetting(a: Setting, b: Setting): boolean {
 export const emptyOf = (result: OperationResult, results: readonly OperationResult[]): OperationResult | undefined =>
   results.find((other) => other.operation === 'empty' && sameSetting(other, result));
 
+/** Why there is no such machine; null when there is. */
+function refusal(choice: PathChoice, clock: ClockKind): Error | null {
+  try {
+    vmSpec({ ...choice, id: 'probe', guest: 'ringlet', clock });
+    return null;
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error));
+  }
+}
+
 const orDefault = <Value>(values: readonly Value[] | undefined): readonly (Value | undefined)[] => values ?? [undefined];
 
 function valuesByPath<Value>(paths: readonly BuiltPath[], values: readonly Value[], clock: ClockKind, choice: (path: BuiltPath, value: Value) => PathChoice): Map<BuiltPath, Value[]> {
   const byPath = new Map<BuiltPath, Value[]>();
   for (const value of new Set(values)) {
-    const refusals: unknown[] = [];
+    const refusals: Error[] = [];
     for (const path of paths) {
-      try {
-        vmSpec({ ...choice(path, value), id: 'probe', guest: 'ringlet', clock });
-        byPath.set(path, [...byPath.get(path) ?? [], value]);
-      } catch (refusal) {
-        refusals.push(refusal);
-      }
+      const refused = refusal(choice(path, value), clock);
+      if (refused === null) byPath.set(path, [...byPath.get(path) ?? [], value]);
+      else refusals.push(refused);
     }
     // Of a path that has it, but not on this hardware, that is what to say.
-    if (refusals.length === paths.length) throw refusals.find((refusal) => refusal instanceof Error && refusal.message.startsWith(`With --clock ${clock}`)) ?? refusals[0] ?? usageFailure('--paths wants at least one path.');
+    if (refusals.length === paths.length) throw refusals.find(({ message }) => message.startsWith(`With --clock ${clock}`)) ?? refusals[0] ?? usageFailure('--paths wants at least one path.');
   }
   return byPath;
 }
