@@ -203,6 +203,7 @@ export class Processor {
       if (i32[TRAP_DUE] !== 0) {
         i32[DR6]! |= i32[TRAP_DUE]!;
         i32[TRAP_DUE] = 0;
+        this.observeRep();
         if (!this.deliver(DB, EventType.HardwareException, null)) continue;
       }
       if (i32[INTR_LINE] !== 0 && this.interruptible && !this.insideInstruction) return StepResult.InterruptWindow;
