@@ -69,9 +69,9 @@ export class TranslationCache implements TranslatedCode {
   private readonly byEip = new Map<number, PlacedUnit[]>();
   /** By host page of the guest's bytes. */
   private readonly bySource = new Map<number, Set<PlacedUnit>>();
-  /** What the lookup table leads to, by index; the mode of those units and the base of CS; and whether the guest's linear addresses may lead elsewhere since. */
+  /** What the lookup table leads to, by index; the mode of those units and the base of CS; and what of the guest's linear addresses may lead elsewhere since: pages by number, or all of them. */
   private readonly published = new Map<number, PlacedUnit>();
-  private unconfirmed = false;
+  private unconfirmed: 'all' | Set<number> = new Set();
   private publishedMode: TranslationMode = 0;
   private publishedBase = 0;
   private readonly cpu: Cpu;
@@ -243,10 +243,15 @@ export class TranslationCache implements TranslatedCode {
     }
   }
 
-  mappingChanged(cpu: Cpu): void {
-    // Code that is under way may look something up before anybody is asked.
-    if (cpu.i32[CS_SPACE] !== 0) this.emptyLookup();
-    else this.unconfirmed = true;
+  mappingChanged(cpu: Cpu, linear: number | null): void {
+    // Code that is under way may look something up before anybody is asked. Between two steps there is time for a look at what the answer leaves behind.
+    if (cpu.i32[CS_SPACE] !== 0 && cpu.sliceBudget !== 0) this.emptyLookup();
+    else if (linear === null) this.unconfirmed = 'all';
+    else if (this.unconfirmed !== 'all') this.unconfirmed.add(linear >>> 12);
+  }
+
+  resume(cpu: Cpu): void {
+    this.confirm(cpu);
   }
 
   // ---- Units -------------------------------------------------------------------------------------------------------------
@@ -309,7 +314,7 @@ export class TranslationCache implements TranslatedCode {
   private emptyLookup(): void {
     for (const index of this.published.keys()) this.setField(LOOKUP + index * LOOKUP_ENTRY_BYTES, emptyKey(index));
     this.published.clear();
-    this.unconfirmed = false;
+    this.unconfirmed = new Set();
   }
 
   /**
@@ -317,13 +322,15 @@ export class TranslationCache implements TranslatedCode {
    * is the same in all address spaces, so that a load of CR3 costs a look at each of its pages in use, and not a miss for each of its returns.
    */
   private confirm(cpu: Cpu): void {
-    if (!this.unconfirmed) return;
-    this.unconfirmed = false;
+    const { unconfirmed } = this;
+    if (unconfirmed !== 'all' && unconfirmed.size === 0) return;
+    this.unconfirmed = new Set();
     const user = ((this.publishedMode >> MODE_CPL_SHIFT) & 3) === 3;
     const pages = new Map<number, number>();
     for (const [index, placed] of this.published) {
       const at = LOOKUP + index * LOOKUP_ENTRY_BYTES;
       const linear = (this.publishedBase + this.field(at)) | 0;
+      if (unconfirmed !== 'all' && !unconfirmed.has(linear >>> 12)) continue;
       let page = pages.get(linear >>> 12);
       if (page === undefined) pages.set(linear >>> 12, page = shadowFetch(cpu, linear & ~(PAGE - 1), user));
       if (page >= 0 && page + (linear & (PAGE - 1)) === placed.source && placed.secondSource < 0 && !placed.dead) continue;

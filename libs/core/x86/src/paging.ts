@@ -475,7 +475,7 @@ export function physicalOffset(cpu: Cpu, physical: number): number {
 
 /** Drop all translations, or all but global ones (MOV CR3 with CR4.PGE). */
 export function flushTlb(cpu: Cpu, keepGlobal: boolean): void {
-  cpu.translatedCode?.mappingChanged(cpu);
+  cpu.translatedCode?.mappingChanged(cpu, null);
   const { i32, tlbGlobal, tlbLog } = cpu;
   if (!keepGlobal && cpu.tlbLogged > tlbLog.length) {
     for (let entry = TLB_SUPERVISOR; entry < TLB_END; entry += 4) i32[entry] = i32[entry + 1] = i32[entry + 2] = TLB_INVALID;
@@ -505,11 +505,11 @@ export function flushTlb(cpu: Cpu, keepGlobal: boolean): void {
 
 /** INVLPG: drop the translation of the page that holds `linear`, global or not. */
 export function flushPage(cpu: Cpu, linear: number): void {
-  cpu.translatedCode?.mappingChanged(cpu);
   if (cpu.tlbLarge) {
     flushTlb(cpu, false);
     return;
   }
+  cpu.translatedCode?.mappingChanged(cpu, linear);
   const { i32 } = cpu;
   const index = (linear >>> 10) & 0x3ffc;
   for (const table of [TLB_SUPERVISOR, TLB_USER]) {

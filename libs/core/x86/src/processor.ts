@@ -148,6 +148,7 @@ export class Processor {
     }
     this.pending = 'none';
     this.observe();
+    if (i32[CS_SPACE] !== 0) cpu.translatedCode!.resume(cpu);
     let left = floor(budget);
     for (;;) {
       const slice = left > LONGEST_SLICE ? LONGEST_SLICE : left > 0 ? left : 0;
@@ -262,7 +263,7 @@ export class Processor {
       if (replaying) this.forgetReplay();
       if (single) {
         if ((flags & RF) !== 0 && (!translated || done > 0)) i32[EFLAGS_SYSTEM]! &= ~RF;
-        if ((flags & TF) !== 0 && done > 0 && i32[INTERRUPT_SHADOW] !== SHADOW_MOV_SS && !isSoftwareInterrupt(cpu.code.slots[i32[CURRENT_SLOT]!]!)) i32[TRAP_DUE]! |= DR6_SINGLE_STEP;
+        if ((flags & TF) !== 0 && done > 0 && i32[INTERRUPT_SHADOW] !== SHADOW_MOV_SS && !(isSoftwareInterrupt(cpu.code.slots[i32[CURRENT_SLOT]!]!) && (i32[EFLAGS_SYSTEM]! & TF) === 0)) i32[TRAP_DUE]! |= DR6_SINGLE_STEP;
         i32[TRAP_DUE]! |= cpu.breakpointsMet;
         if (this.observer !== null && done > 0) {
           if (i32[REP_UNFINISHED] !== 0) this.repUnderWay = true;

@@ -51,8 +51,10 @@ export interface TranslatedCode {
   recoverFault(cpu: Cpu): boolean;
   /** Guest code that was translated has been written: host page (byte offset in memory / 4096), bytes from, to. */
   sourceWritten(cpu: Cpu, hostPage: number, from: number, to: number): void;
-  /** The guest's linear addresses may lead elsewhere now. */
-  mappingChanged(cpu: Cpu): void;
+  /** The guest's linear addresses may lead elsewhere now: those of the page that holds `linear`, or all (null). */
+  mappingChanged(cpu: Cpu, linear: number | null): void;
+  /** The processor stands in translated code, and is about to go on. */
+  resume(cpu: Cpu): void;
 }
 
 /** Code that is not translated: ring -1 executes the instruction at EIP, which may raise what its fetch raises. */
