@@ -1,4 +1,4 @@
-import { DB } from './fault.js';
+import { DB, OF } from './fault.js';
 import { DR0, DR6 } from './state.js';
 import { StepResult } from './step.js';
 import { CODE, Guest, handler, word } from './testing/guest.js';
@@ -73,4 +73,14 @@ it('counts stay exact, and all is fast again when it is disabled', () => {
   const guest = new Guest().code(CODE, ...MOV_DR0(DATA), ...MOV_DR7(ENABLE | WRITES | FOUR), ...LOAD, ...MOV_DR7(0), ...STORE);
   expect(guest.run()).toBe(StepResult.Halted);
   expect([guest.eip, guest.processor.retired, guest.processor.cpu.debugging, guest.processor.cpu.i32[DR0]]).toEqual([CODE + 16 + 5 + 8 + 10 + 1, 9, false, DATA]);
+});
+
+it('the trap flag traps behind an INTO that is not taken, and not behind one that is', () => {
+  const steps = (flags: number): number => {
+    const guest = new Guest().code(CODE, 0x68, ...word(flags), 0x9d, 0xce, 0x90, 0xf4);
+    expect(guest.run()).toBe(StepResult.Halted);
+    return guest.eip - 1;
+  };
+  expect(steps(0x102)).toBe(handler(DB));
+  expect(steps(0x902)).toBe(handler(OF));
 });
