@@ -59,6 +59,7 @@ export async function emulateIret(exit: DeprivilegedExit): Promise<'jumped' | 'r
   exit.setSegment('cs', selector & 0xffff, code, target);
   frame.cpl = target === 3 ? 3 : 1;
   frame.eip = eip;
+  frame.loadsFlags = true;
   frame.eflags = ((frame.eflags & ~IRET_FLAGS) | (image & IRET_FLAGS) | EFLAGS_IF) >>> 0;
   vcpu.flags = image;
   if (target === 3) dropInnerSegments(exit);

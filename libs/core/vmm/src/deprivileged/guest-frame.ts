@@ -18,6 +18,8 @@ export class GuestFrame {
   /** CR0 as this exit leaves it; whoever changes it adds the effect. */
   cr0: number;
   cr2: number;
+  /** The instruction loads EFLAGS, RF among them. */
+  loadsFlags = false;
   private readonly changed = new Map<SegmentName, SegmentState>();
 
   constructor(private readonly exit: Exit) {
@@ -62,9 +64,8 @@ export class GuestFrame {
     for (const [segment, state] of this.changed) transaction.add({ kind: 'segment', segment, ...state });
     if (this.cpl !== before.cpl) transaction.add({ kind: 'register', register: 'cpl', value: this.cpl });
     if (this.cr2 !== before.cr2) transaction.add({ kind: 'register', register: 'cr2', value: this.cr2 >>> 0 });
-    // RF is cleared where an instruction retires: what it has loaded there is said.
-    const kept = disposition.kind === 'retire' ? before.eflags & ~EFLAGS_RF : before.eflags;
-    if (this.eflags >>> 0 !== kept >>> 0) transaction.add({ kind: 'register', register: 'eflags', value: this.eflags >>> 0 });
+    // Where an instruction retires RF is cleared, unless that is what it has loaded.
+    if (this.eflags >>> 0 !== before.eflags >>> 0 || (this.loadsFlags && (before.eflags & EFLAGS_RF) !== 0)) transaction.add({ kind: 'register', register: 'eflags', value: this.eflags >>> 0 });
     // An exit for an exception carries no length, so where a retired instruction leaves EIP is said in any case.
     if (this.eip !== before.eip || disposition.kind === 'retire') transaction.add({ kind: 'register', register: 'eip', value: this.eip >>> 0 });
   }

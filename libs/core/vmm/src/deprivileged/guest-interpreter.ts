@@ -169,6 +169,7 @@ export class GuestInterpreter implements FrameSource {
     frame.cr2 = u32[CR2]!;
     const flags = getEflags(cpu);
     vcpu.flags = flags;
+    frame.loadsFlags = true;
     frame.eflags = ((flags & ~EFLAGS_IOPL) | EFLAGS_IF) >>> 0;
     const level = i32[CPL]! as 0 | 1 | 2 | 3;
     for (const [n, name] of NAMES.entries()) {
