@@ -22,7 +22,7 @@ export function recapCommand(context: Context): Command {
     .description('the course\'s closing table, pros and cons of each technique: every line computed from a comparison, with the numbers it rests on')
     .option('--from <files...>', 'what compare --json printed (with --ops all,empty), under the virtual clock, a modelled one, or both; without it, both are run')
     .option('--modelled <clock>', 'the hardware of the modelled lines', 'modelled:pentium4')
-    .option('--repeat <n>', 'repetitions of each operation', positiveInteger, 3)
+    .option('--repeat <n>', 'repetitions of each operation', positiveInteger, 10)
     .option('--timeout <seconds>', 'give up on a path after this', positiveInteger, 300)
     .option('--attach', 'use the services at NATS_URL, waiting up to a minute for them; start none')
     .option('--json', 'print JSON (docs/schemas/recap-1.json)')
@@ -43,7 +43,7 @@ async function run(context: Context, { repeat, timeout, attach }: RecapOptions, 
   for (const clock of ['virtual', modelled] as const) {
     const { comparison } = await compare(client, {
       guestName: 'ringlet', guest: 'ringlet', shell: ringletShell, choices: choicesFor(BUILT_PATHS, [], [], clock), operations: parseOperations(['all', 'empty']),
-      repetitions: clock === 'virtual' ? repeat : 1, clock, timeoutMs: timeout * 1_000, warmUp: clock === 'virtual', store: null, progress: (text) => context.terminal.progress(`${clock}: ${text}`),
+      repetitions: repeat, clock, timeoutMs: timeout * 1_000, warmUp: clock === 'virtual', store: null, progress: (text) => context.terminal.progress(`${clock}: ${text}`),
     });
     comparisons.push(comparison);
   }

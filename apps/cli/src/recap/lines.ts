@@ -183,8 +183,8 @@ const COUNTS: readonly LineDefinition[] = [
 ];
 
 /**
- * "`slower` takes longer than `faster`": by the geometric mean of the ratios over the operations that both ran. Below a tenth is no difference; the other way
- * round the claim does not hold.
+ * "`slower` takes longer than `faster`": by the median of the ratios over the operations that both ran, for single ones differ by orders of magnitude. Below a
+ * tenth is no difference; the other way round the claim does not hold. Boot is no operation here: it is one piece, and translates everything once.
  */
 export function slowerBy(evidence: Evidence, slower: Who, faster: Who, quantity: 'p50Ns' | 'cycles'): Judgement {
   const operations = evidence.operations([slower, faster], quantity).filter((operation) => operation !== 'boot');
@@ -193,11 +193,12 @@ export function slowerBy(evidence: Evidence, slower: Who, faster: Who, quantity:
     return a > 0 && b > 0 ? [{ operation, a, b, ratio: a / b }] : [];
   });
   if (ratios.length === 0) throw new NotMeasured(`any operation on ${machineName(slower)} and ${machineName(faster)}${quantity === 'cycles' ? ', in modelled cycles' : ''}`);
-  const mean = Math.exp(ratios.reduce((total, { ratio }) => total + Math.log(ratio), 0) / ratios.length);
-  const sorted = [...ratios].sort((a, b) => a.ratio - b.ratio);
+  const sorted = ratios.sort((a, b) => a.ratio - b.ratio);
+  const middle = (sorted.length - 1) / 2;
+  const median = Math.sqrt(sorted[Math.floor(middle)]!.ratio * sorted[Math.ceil(middle)]!.ratio);
   const shown = ({ operation, a, b }: (typeof ratios)[number]): string => quantity === 'cycles' ? `${operation} ${grouped(a)} : ${grouped(b)} cycles` : `${operation} ${duration(a)} : ${duration(b)}`;
-  const says = `${machineName(slower)} takes ${mean.toFixed(2)} × ${machineName(faster)} (geometric mean of ${ratios.length} operations; from ${shown(sorted[0]!)} to ${shown(sorted.at(-1)!)})`;
-  return { verdict: mean > DIFFERENCE ? 'holds' : mean < 1 / DIFFERENCE ? 'does not hold' : 'no difference', says };
+  const says = `${machineName(slower)} takes ${median.toFixed(2)} × ${machineName(faster)} (median of ${ratios.length} operations; from ${shown(sorted[0]!)} to ${shown(sorted.at(-1)!)})`;
+  return { verdict: median > DIFFERENCE ? 'holds' : median < 1 / DIFFERENCE ? 'does not hold' : 'no difference', says };
 }
 
 /** Claims about speed, once for this system's times and once for a modelled hardware's cycles. */
