@@ -6,12 +6,12 @@ import { emptyOf, settingName } from './settings.js';
  * Modelled cycles: what the counted primitives cost on the hardware of a table. They say nothing of this system's times, nor these of them.
  */
 
-/** What one repetition is made of, the measuring loop taken off; `boot` is one piece. Differences may be fractions, and below 0 where the loop does more. */
+/** What one repetition is made of, the measuring loop taken off; `boot` is one piece. */
 export function oneRepetition(result: OperationResult, results: readonly OperationResult[]): PrimitiveCounts {
   const loop = result.operation === 'boot' ? undefined : emptyOf(result, results)?.primitives;
   const counts = result.primitives ?? {};
   const names = new Set([...Object.keys(counts), ...Object.keys(loop ?? {})]) as Set<keyof PrimitiveCounts>;
-  return Object.fromEntries([...names].map((name) => [name, ((counts[name] ?? 0) - (loop?.[name] ?? 0)) / Math.max(1, result.repetitions)]).filter(([, count]) => count !== 0));
+  return Object.fromEntries([...names].map((name) => [name, (counts[name] ?? 0) - (loop?.[name] ?? 0)]).filter(([, count]) => count !== 0));
 }
 
 /** Fills in `cycles` by the figures of `table`; null where it is null, or the operation did not run. */

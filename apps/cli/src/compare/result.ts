@@ -29,9 +29,9 @@ export interface OperationResult {
   translation: Translation | null;
   /** The total of the path less that of native for the same operation; null on native, or where native was not run. */
   addsOverNative: { retired: number; executed: number; exits: number; messages: number } | null;
-  /** Modelled clocks: cycles of one repetition on that hardware, the measuring loop taken off (boot: the whole). Null otherwise. */
+  /** Modelled clocks: cycles of the last repetition on that hardware, the measuring loop taken off (boot: the whole). Null otherwise. */
   cycles: number | null;
-  /** Modelled clocks: what they are made of, totals over all repetitions with the measuring loop. Null otherwise. */
+  /** Modelled clocks: what they are made of, the measuring loop among it. Null otherwise. */
   primitives: PrimitiveCounts | null;
   /** Measured on this system: differs from run to run. */
   wall: { p50Ns: number; p99Ns: number; guestNs: number; busNs: number; handlersNs: number; totalNs: number; /** Requests that guest-cpu sent again. */ resends: number; addsOverNativeP50Ns: number | null };
@@ -55,7 +55,7 @@ export function resultOf({ path, mmu, guestKernelRing }: Setting, record: Operat
   return {
     operation: record.operation, path, mmu, guestKernelRing, status: misled === null ? 'ok' : 'misled', reason: misled === null ? null : misledSentence(misled), repetitions: record.repetitions,
     retired: record.retired, executed: record.executed, exits: sorted(record.exits), hypercalls: record.hypercalls, messages: sorted(record.messages), translation: translationOf(record), addsOverNative: null,
-    cycles: null, primitives: record.primitives ?? null,
+    cycles: null, primitives: record.lastRepetition ?? record.primitives ?? null,
     wall: { p50Ns: percentile(laps, 0.5), p99Ns: percentile(laps, 0.99), guestNs: wall.guestNs, busNs: wall.busNs, handlersNs: wall.handlersNs, totalNs: wall.totalNs, resends: wall.resends, addsOverNativeP50Ns: null },
     traceId: record.traceId,
   };

@@ -18,7 +18,7 @@ export function renderCycles({ results, sensitivity }: Comparison, table: CostTa
     return [...(index === 0 ? [] : [null]), ...group.map((result, position) => row(result, position === 0, native, results, table))];
   });
   return [
-    '', terminal.paint(`Modelled cycles of one repetition on a ${table.processor}`, 'bold'), '',
+    '', terminal.paint(`Modelled cycles of one repetition (the last) on a ${table.processor}`, 'bold'), '',
     ...renderTable([{ title: 'OPERATION' }, { title: 'PATH' }, { title: 'CYCLES', align: 'right' }, { title: '× NATIVE', align: 'right' }, { title: 'OF WHICH' }], rows, terminal),
     '', 'Σ count × figure: what each figure is from stands in docs/modelled-clock.md. They say nothing of the times above.',
     ...(sensitivity === undefined ? [] : renderSensitivity(sensitivity, terminal)),

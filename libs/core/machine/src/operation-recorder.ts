@@ -16,6 +16,7 @@ export class OperationRecorder {
   private open: OperationRecord | null = null;
   private since: Moment | null = null;
   private lastLapNs = 0;
+  private lastLapPrimitives: PrimitiveCounts = {};
 
   get current(): OperationRecord | null {
     return this.open;
@@ -37,6 +38,7 @@ export class OperationRecorder {
     this.open = record;
     this.since = moment;
     this.lastLapNs = moment.wallNs;
+    this.lastLapPrimitives = moment.primitives ?? {};
     return record;
   }
 
@@ -52,6 +54,10 @@ export class OperationRecorder {
       open.repetitions++;
       if (open.wall.lapsNs.length < MAX_LAPS) open.wall.lapsNs.push(moment.wallNs - this.lastLapNs);
       this.lastLapNs = moment.wallNs;
+      if (moment.primitives !== undefined) {
+        open.lastRepetition = primitivesBetween(this.lastLapPrimitives, moment.primitives);
+        this.lastLapPrimitives = moment.primitives;
+      }
       return null;
     }
     if (mark.kind !== MarkKind.End) return null;
