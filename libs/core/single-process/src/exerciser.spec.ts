@@ -9,6 +9,7 @@ const PATHS: Record<string, Partial<VmSpec>> = {
   'native': {},
   'hardware-assisted with nested paging': { path: 'hardware-assisted', mmu: 'nested' },
   'hardware-assisted with shadow paging': { path: 'hardware-assisted', mmu: 'shadow' },
+  'binary-translation': { path: 'binary-translation', mmu: 'shadow', guestKernelRing: 1 },
 };
 
 let image: Uint8Array;
