@@ -17,6 +17,7 @@ export const host = {
   /** mov byte gs:[field], imm8 */ storeByte: (field: number, value: number) => [GS_PREFIX, 0xc6, ...absolute(0, field), value],
   /** mov gs:[field], cl */ storeCl: (field: number) => [GS_PREFIX, 0x88, ...absolute(ECX, field)],
   /** movzx ecx, byte gs:[field] */ loadByte: (field: number) => [GS_PREFIX, 0x0f, 0xb6, ...absolute(ECX, field)],
+  /** mov ecx, [esp+offset] */ stackWord: (offset: number) => [0x8b, 0x4c, 0x24, offset],
   /** movzx ecx, byte [esp+offset] */ stackByte: (offset: number) => [0x0f, 0xb6, 0x4c, 0x24, offset],
   /** movzx ecx, word gs:[field] */ loadWord: (field: number) => [GS_PREFIX, 0x0f, 0xb7, ...absolute(ECX, field)],
   /** movzx ecx, byte gs:[table+ecx] */ loadByteAt: (table: number) => [GS_PREFIX, 0x0f, 0xb6, 0x80 | (ECX << 3) | ECX, ...word(table)],

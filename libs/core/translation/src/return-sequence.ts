@@ -3,7 +3,7 @@ import { IF_IN_BYTE, KEEPS_IF, KEEPS_MODE, KEPT_IF, RETURNS_OUT, VIRTUAL_IF, VIR
 import { COMMITS, FAULT_IS_CALLOUT, GATE_CALLOUT, IF_KEPT } from './unit.js';
 
 /** Places in the frame that IRET finds: EIP, CS, EFLAGS, ESP, SS. The low byte of CS, and bytes 1 and 2 of EFLAGS. */
-const CS_LOW = 4, EFLAGS_1 = 9, EFLAGS_2 = 10;
+const FRAME_WORDS = [0, 4, 8], CS_LOW = 4, EFLAGS_1 = 9, EFLAGS_2 = 10;
 
 /**
  * IRET to an application: the processor's own, once the frame is known to lead to ring 3 with IF 1, IOPL 0 and VM 0. It checks selectors and descriptors
@@ -16,6 +16,8 @@ const CS_LOW = 4, EFLAGS_1 = 9, EFLAGS_2 = 10;
  */
 export function emitReturn(code: HostCode, eip: number): number {
   code.save(ECX, eip);
+  // A frame that is not there faults where IRET's own reads would: whole words, EIP first. CR2 shows it.
+  for (const place of FRAME_WORDS) code.emit(host.stackWord(place), eip, 0, [ECX]);
   const toSlow: number[] = [];
   for (const [place, table] of [[CS_LOW, RETURNS_OUT], [EFLAGS_1, KEEPS_IF], [EFLAGS_2, KEEPS_MODE]] as const) {
     code.emit(host.stackByte(place), eip, 0, [ECX]);
