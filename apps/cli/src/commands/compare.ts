@@ -5,6 +5,8 @@ import { writeFile } from 'node:fs/promises';
 import { compare } from '../compare/compare.js';
 import { operationBytes } from '../compare/guest-bytes.js';
 import { COMPARED, parseOperations } from '../compare/operations.js';
+import { readComparison } from '../compare/read-comparison.js';
+import type { Comparison } from '../compare/result.js';
 import type { Shell } from '../compare/run.js';
 import { choicesFor } from '../compare/settings.js';
 import { WHAT_PATHS_DO } from '../compare/what-paths-do.js';
@@ -21,7 +23,7 @@ import { commaList, positiveInteger } from './options.js';
 
 interface CompareOptions {
   guest: string; paths: string[]; mmu: string[]; guestKernelRing: string[]; ops: string[]; repeat: number; clock: string; sensitivity?: boolean; warmUp: boolean; hashStates?: boolean;
-  timeout: number; traceFile?: string; attach?: boolean; list?: boolean; json?: boolean;
+  timeout: number; traceFile?: string; attach?: boolean; from?: string; counts?: boolean; list?: boolean; json?: boolean;
 }
 
 /** How the teaching kernel's shell is driven. */
@@ -47,6 +49,8 @@ export function compareCommand(context: Context): Command {
     .option('--timeout <seconds>', 'give up on a path after this', positiveInteger, 300)
     .option('--trace-file <file>', 'write the traces as a file that Jaeger\'s UI accepts for upload')
     .option('--attach', 'use the services at NATS_URL, waiting up to a minute for them; start none')
+    .option('--from <file>', 'run nothing: show what --json printed into a file (with --ops all,empty), of it --paths and --ops')
+    .option('--counts', 'leave out times and traces: what is the same on every run')
     .option('--list', 'print the operations, their bytes in the guest, and what each path does with them')
     .option('--json', 'print JSON (docs/schemas/compare-1.json)')
     .action(async (options: CompareOptions) => {
@@ -57,6 +61,7 @@ export function compareCommand(context: Context): Command {
       const table = modelledTable(clock);
       if (options.sensitivity && table === null) throw usageFailure('--sensitivity wants a modelled clock, such as --clock modelled:pentium4.');
       if (options.list) return list(context, operations, paths, options.json ?? false);
+      if (options.from !== undefined) return showFile(context, options.from, operations, paths, options);
       const choices = choicesFor(paths, options.mmu, options.guestKernelRing.map(Number), clock);
 
       const { client } = await openSession(context, options.attach ? { attach: true } : {});
@@ -69,6 +74,7 @@ export function compareCommand(context: Context): Command {
       if (options.traceFile !== undefined) await writeFile(options.traceFile, JSON.stringify(toJaegerFile(traces)));
       const asked = { ...comparison, results: comparison.results.filter(({ operation }) => operations.includes(operation)) };
       if (options.json) terminal.json(asked);
+      else if (options.counts) showCounts(context, comparison);
       else {
         terminal.out(explanation(options.repeat, clock));
         terminal.out();
@@ -80,6 +86,21 @@ export function compareCommand(context: Context): Command {
       const broken = asked.results.filter(({ status }) => status === 'unsupported');
       if (broken.length > 0) throw new Failure(`${broken.length} of ${asked.results.length} did not run; first ${broken[0]!.operation} on ${broken[0]!.path}: ${broken[0]!.reason}.`);
     });
+}
+
+/** A comparison that ran before, or a part of it; `empty` stays in it, for it is taken off. */
+async function showFile(context: Context, file: string, operations: readonly OperationName[], paths: readonly BuiltPath[], { counts, json }: CompareOptions): Promise<void> {
+  const whole = await readComparison(file);
+  const results = whole.results.filter(({ operation, path }) => (operation === 'empty' || operations.includes(operation)) && paths.some((name) => name === path));
+  if (results.every(({ operation }) => operation === 'empty')) throw new Failure(`${file} has none of these operations on these paths.`);
+  const comparison = { ...whole, results };
+  if (json) return context.terminal.json(comparison);
+  if (counts) return showCounts(context, comparison);
+  for (const line of renderComparison(comparison, context.terminal)) context.terminal.out(line);
+}
+
+function showCounts({ terminal }: Context, comparison: Comparison): void {
+  for (const line of renderComparison(comparison, terminal, 'counts')) terminal.out(line);
 }
 
 function explanation(repetitions: number, clock: ClockKind): string {

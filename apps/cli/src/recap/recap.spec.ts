@@ -151,6 +151,17 @@ describe('recap --from', () => {
     expect(renderRecap(recap([]), { paint: (text) => text, columns: 100 }).filter((text) => text.endsWith(': not measured.'))).toHaveLength(LINES.length);
   });
 
+  test('--only, one basis alone; compare --from, the same file as a table of what is the same on every run', async () => {
+    const { out } = await runInProcess(['recap', '--only', 'wall', '--from', counted, cycles]);
+    expect(out.split('\n').filter((text) => /^\S/.test(text))).toEqual(['Times of this system: messages between services, not silicon']);
+    const table = await runInProcess(['compare', '--from', counted, '--counts', '--ops', 'syscall', '--paths', 'native,trap-and-emulate']);
+    expect(table.out.split('\n')).toEqual([
+      'OPERATION  PATH              RETIRED  EXECUTED  EXITS  HYPERCALLS  MESSAGES  LEAVES FOR',
+      'syscall    native                 10        10      0           0         0', '           trap-and-emulate       10        10      2           0         0  2 callout', '',
+    ]);
+    expect(await runInProcess(['compare', '--from', counted, '--ops', 'fork'])).toMatchObject({ code: 1, err: expect.stringContaining('has none of these operations on these paths') });
+  });
+
   test.each([
     ['there-is-none.json', null, /^ringside: There is no file .*there-is-none\.json\.\n$/],
     ['text.json', 'not JSON', /cannot be read as JSON/],

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import type { Comparison } from '../compare/result.js';
+import type { Comparison } from './result.js';
 import { Failure, messageOf } from '../failure.js';
 
 /** What `compare --json` printed into a file. @throws Failure, a sentence, for anything else */
@@ -14,7 +14,7 @@ export async function readComparison(path: string): Promise<Comparison> {
   return value;
 }
 
-/** The fields that recap reads; docs/schemas/compare-1.json says all of them. */
+/** The fields that recap and compare --from read; docs/schemas/compare-1.json says all of them. */
 function isComparison(value: unknown): value is Comparison {
   if (!isObject(value) || value['schema'] !== 'ringside.compare/1' || typeof value['clock'] !== 'string' || !Array.isArray(value['results'])) return false;
   return value['results'].every((result: unknown) => isObject(result) && typeof result['operation'] === 'string' && typeof result['path'] === 'string' && typeof result['status'] === 'string'
