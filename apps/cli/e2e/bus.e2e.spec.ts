@@ -20,7 +20,10 @@ afterAll(async () => {
 
 const show = (vm: string): Promise<VmRecord> => user.json<VmRecord>(['vm', 'show', vm]);
 
-/** Distinct requests by subject, told apart by bytes 3 to 13 of a frame: hop, epoch, seq, ordinal. Nothing of ours decodes them. */
+/**
+ * Distinct requests by subject, told apart by bytes 3 to 13 of a frame: hop, epoch, seq, ordinal. On `ringside.translate`, which all VMs share, the name of the
+ * one that asks begins the body at byte 40, behind its length. Nothing of ours decodes them.
+ */
 function listen(vm: string): { counts: () => Record<string, number>; stop: () => Promise<void> } {
   const seen = new Map<string, Set<string>>();
   const subscription = bus.subscribe(`ringside.vm.${vm}.>`, {
@@ -31,14 +34,21 @@ function listen(vm: string): { counts: () => Record<string, number>; stop: () =>
       seen.set(last, requests.add(Buffer.from(data.subarray(3, 14)).toString('hex')));
     },
   });
+  const translations = new Set<string>();
+  const shared = bus.subscribe('ringside.translate', {
+    callback: (_error, { data }) => {
+      if (Buffer.from(data.subarray(42, 42 + data[40]!)).toString() !== vm) return;
+      seen.set('translate', translations.add(Buffer.from(data.subarray(3, 14)).toString('hex')));
+    },
+  });
   return {
     counts: () => Object.fromEntries([...seen].map(([subject, requests]) => [subject, requests.size]).sort()),
-    stop: () => subscription.drain(),
+    stop: async () => { await subscription.drain(); await shared.drain(); },
   };
 }
 
 describe('an independent subscriber', () => {
-  test.each(['native', 'hardware-assisted', 'paravirt'])('counts the same requests by subject as `exits` says: %s', async (path) => {
+  test.each(['native', 'hardware-assisted', 'paravirt', 'binary-translation'])('counts the same requests by subject as `exits` says: %s', async (path) => {
     const vm = `counted-${path}`;
     const heard = listen(vm);
     await bus.flush();
@@ -49,12 +59,14 @@ describe('an independent subscriber', () => {
     await until(() => show(vm), ({ state: now }) => now === 'shutdown');
     await bus.flush();
     const { messages, exits } = await user.json<{ messages: Record<string, number>; exits: Record<string, { count: number }> }>(['exits', vm]);
-    const requests = Object.fromEntries(Object.entries(messages).filter(([subject]) => /^(exit|io)\./.test(subject)).sort());
+    const requests = Object.fromEntries(Object.entries(messages).filter(([subject]) => /^(exit|io)\.|^translate$/.test(subject)).sort());
     expect(heard.counts()).toEqual(requests);
     expect(requests['io.port']).toBeGreaterThan(3);
+    expect((requests['translate'] ?? 0) > 100).toBe(path === 'binary-translation');
     for (const [reason, { count }] of Object.entries(exits)) {
       // Natively a bus cycle stands for itself. Elsewhere ring -1 asks the board as well: those are in `messages` alone.
-      if (reason.startsWith('io.')) expect(path === 'native' ? heard.counts()[reason] : count).toBe(count);
+      if (reason === 'translation-miss') expect(heard.counts()['translate']).toBe(count);
+      else if (reason.startsWith('io.')) expect(path === 'native' ? heard.counts()[reason] : count).toBe(count);
       else expect(heard.counts()[`exit.${reason}`]).toBe(count);
     }
     await heard.stop();
@@ -76,7 +88,7 @@ describe('the device model dies in the middle of an operation', () => {
     expect((await user.run(['status'])).code).toBe(1);
 
     const { processes } = await user.json<RunningState>(['up']);
-    expect(processes).toHaveLength(4);
+    expect(processes).toHaveLength(5);
     expect(processes.filter(({ pid }) => !alive(pid))).toEqual([]);
     await user.must(['vm', 'start', 'orphan']);
     await until(() => show('orphan'), ({ state: now }) => now === 'halted');

@@ -17,15 +17,19 @@ beforeAll(async () => {
 afterAll(() => user.leaves());
 
 const exact = ({ schema, guest, clock, results }: Comparison): unknown => ({ schema, guest, clock, results: results.map(({ wall: _wall, traceId: _traceId, ...counts }) => counts) });
-const find = (of: Comparison, operation: string, path: string): OperationResult => of.results.find((result) => result.operation === operation && result.path === path)!;
+/** Of a path that ran with two mmus the first, unless the other is asked for. */
+const find = (of: Comparison, operation: string, path: string, mmu?: string): OperationResult =>
+  of.results.find((result) => result.operation === operation && result.path === path && (mmu === undefined || result.mmu === mmu))!;
+const SETTINGS = ['native none', 'trap-and-emulate shadow', 'paravirt direct', 'binary-translation shadow', 'hardware-assisted nested', 'hardware-assisted shadow'];
+const translations = ({ messages }: OperationResult): number => messages['translate'] ?? 0;
 
 describe('compare --ops all', () => {
   test('every operation runs on every path, and the JSON is what its schema says', async () => {
     const schema = JSON.parse(await readFile(join(repositoryRoot(), 'docs/schemas/compare-1.json'), 'utf8')) as object;
     const validate = new Ajv({ allErrors: true }).compile(schema);
     expect(validate(comparison) ? null : validate.errors).toBeNull();
-    expect(comparison.results.map(({ operation, path, status }) => `${operation} ${path} ${status}`)).toEqual(
-      [...COMPARED.map(({ name }) => name), 'empty'].flatMap((operation) => ['native', 'trap-and-emulate', 'paravirt', 'hardware-assisted'].map((path) => `${operation} ${path} ${path === 'trap-and-emulate' ? 'misled' : 'ok'}`)));
+    expect(comparison.results.map(({ operation, path, mmu, status }) => `${operation} ${path} ${mmu} ${status}`)).toEqual(
+      [...COMPARED.map(({ name }) => name), 'empty'].flatMap((operation) => SETTINGS.map((setting) => `${operation} ${setting} ${setting.startsWith('trap-and-emulate') ? 'misled' : 'ok'}`)));
     // Interrupts are off when the kernel first saves its flags; in ring 1 it sees the real IF, which is on.
     expect(find(comparison, 'boot', 'trap-and-emulate').reason).toMatch(/^PUSHF \(9c\) at 0x[0-9a-f]{8} in ring 1 saw EFLAGS 0x2\w\w, in ring 0 EFLAGS 0x\w\w: the first of \d+ /);
   });
@@ -36,16 +40,19 @@ describe('compare --ops all', () => {
 
   test('2N repetitions less the empty loop: exactly twice the exits and messages of N', async () => {
     const twice = await user.json<Comparison>(['compare', '--no-warm-up', '--ops', 'all,empty', '--repeat', '2']);
-    for (const { operation, path } of comparison.results) {
+    for (const { operation, path, mmu } of comparison.results) {
       if (operation === 'boot' || operation === 'empty') continue;
       const net = (of: Comparison): unknown => {
-        const [one, empty] = [find(of, operation, path), find(of, 'empty', path)];
+        const [one, empty] = [find(of, operation, path, mmu), find(of, 'empty', path, mmu)];
         const factor = of === twice ? 2 : 1;
         const less = (pick: (result: OperationResult) => Record<string, number>): unknown =>
           Object.fromEntries(Object.keys(pick(one)).sort().map((key) => [key, (pick(one)[key]! - (pick(empty)[key] ?? 0)) / factor]));
-        return { operation, path, exits: less(({ exits }) => exits), messages: less(({ messages }) => messages), hypercalls: (one.hypercalls - empty.hypercalls) / factor };
+        // Code is translated when it is reached first, however often it runs.
+        return { operation, path, mmu, exits: less(({ exits }) => exits), messages: less(({ messages: { translate: _, ...messages } }) => messages), hypercalls: (one.hypercalls - empty.hypercalls) / factor };
       };
       expect(net(twice)).toEqual(net(comparison));
+      // The way back to the loop's beginning, at most.
+      expect(translations(find(twice, operation, path, mmu)) - translations(find(comparison, operation, path, mmu))).toBeLessThanOrEqual(1);
     }
   });
 
@@ -58,14 +65,40 @@ describe('compare --ops all', () => {
     expect(one.exits).toEqual({ 'io-instruction': 1 });
     expect(one.messages).toEqual({ 'exit.io-instruction': 1, 'io.port': 1 });
     expect(find(comparison, 'in', 'native').messages).toEqual({ 'io.port': 1 });
-    for (const path of ['native', 'paravirt', 'hardware-assisted']) expect(total(find(comparison, 'call-ret', path).exits)).toBe(0);
+    for (const path of ['native', 'paravirt', 'binary-translation', 'hardware-assisted']) expect(total(find(comparison, 'call-ret', path).exits)).toBe(0);
   });
 
-  test('native, hardware-assisted and, in what it measures, trap-and-emulate retire the same instructions', () => {
+  test('native, hardware-assisted, binary-translation and, in what it measures, trap-and-emulate retire the same instructions', () => {
     for (const { operation, retired } of comparison.results.filter(({ path }) => path === 'native')) {
-      expect({ operation, retired: find(comparison, operation, 'hardware-assisted').retired }).toEqual({ operation, retired });
+      for (const [path, mmu] of [['hardware-assisted', 'nested'], ['hardware-assisted', 'shadow'], ['binary-translation', 'shadow']] as const) {
+        expect({ operation, path, mmu, retired: find(comparison, operation, path, mmu).retired }).toEqual({ operation, path, mmu, retired });
+      }
       if (operation === 'syscall' || operation === 'in' || operation === 'pte-modify') expect({ operation, retired: find(comparison, operation, 'trap-and-emulate').retired }).toEqual({ operation, retired });
     }
+  });
+
+  test('what is translated is counted; boot stays within 6,000 exits and misses', () => {
+    for (const { path, translation, messages } of comparison.results) {
+      if (path !== 'binary-translation') expect(translation).toBeNull();
+      else expect(translation).toMatchObject({ messages: messages['translate'] ?? 0, units: messages['translate'] ?? 0 });
+    }
+    const boot = find(comparison, 'boot', 'binary-translation');
+    expect(boot.translation!.units).toBeGreaterThan(100);
+    expect(boot.translation!.hostBytes).toBeGreaterThan(boot.translation!.guestBytes);
+    expect(total(boot.exits) + translations(boot)).toBeLessThan(6_000);
+  });
+
+  test('a translation miss is a span with its unit, the message to a translator under it', async () => {
+    const file = JSON.parse(await readFile(join(user.stateDirectory, 'traces.json'), 'utf8')) as JaegerFile;
+    const trace = file.data.find(({ traceID }) => traceID === find(comparison, 'boot', 'binary-translation').traceId)!;
+    const serviceOf = (span: (typeof trace.spans)[number]): string => trace.processes[span.processID]!.serviceName;
+    const translate = trace.spans.filter(({ operationName }) => operationName === 'translate');
+    const parentOf = (span: (typeof trace.spans)[number]): string | undefined => span.references[0]?.spanID;
+    const server = translate.find((span) => serviceOf(span) === 'translator')!;
+    const client = translate.find(({ spanID }) => spanID === parentOf(server))!;
+    const whole = translate.find(({ spanID }) => spanID === parentOf(client))!;
+    expect([serviceOf(client), serviceOf(whole)]).toEqual(['guest-cpu', 'guest-cpu']);
+    expect(whole.tags.map(({ key }) => key)).toEqual(expect.arrayContaining(['ringside.guest.eip', 'ringside.unit.at', 'ringside.unit.hash', 'ringside.unit.guest_bytes', 'ringside.unit.host_bytes']));
   });
 
   test('each operation has its trace: spans of the services it met, every parent in the trace, in a file that Jaeger takes', async () => {

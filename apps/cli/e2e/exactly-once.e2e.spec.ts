@@ -10,7 +10,7 @@ import { until, User } from './ringside.js';
 const PERCENT = 5;
 const PROMPT = 'ringlet$ ';
 const COMMANDS = ['bench in 3', 'bench disk-read 1', 'print welcome.txt'];
-const PATHS = [['native', 'none', 0], ['hardware-assisted', 'nested', 0], ['paravirt', 'direct', 1]] as const;
+const PATHS = [['native', 'none', 0], ['hardware-assisted', 'nested', 0], ['paravirt', 'direct', 1], ['binary-translation', 'shadow', 1]] as const;
 const users: User[] = [];
 const connections: NatsConnection[] = [];
 

@@ -20,7 +20,7 @@ beforeAll(async () => {
 afterAll(() => user.leaves());
 
 describe('hostile guests over the bus', () => {
-  test.each(['native', 'hardware-assisted', 'paravirt'])('random code hurts only itself: %s', async (path) => {
+  test.each(['native', 'hardware-assisted', 'paravirt', 'binary-translation'])('random code hurts only itself: %s', async (path) => {
     const show = (name: string): Promise<VmRecord> => user.json<VmRecord>(['vm', 'show', name]);
     for (let seed = 1; seed <= SEEDS; seed++) {
       const file = join(user.stateDirectory, `hostile-${seed}.elf`);

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createInbox, type NatsConnection } from '@nats-io/transport-node';
 import { connectNats, instanceName, NatsClient, NatsWire } from '@ringside/nats-transport';
-import { CONTROL_VERBS, SERVICES_SUBJECT, type ServiceStatus, type VmRecord, type VmStatistics } from '@ringside/protocol';
+import { CONTROL_VERBS, encodeTranslationRequest, SERVICES_SUBJECT, TRANSLATE_SUBJECT, type ServiceStatus, type VmRecord, type VmStatistics } from '@ringside/protocol';
+import type { TranslationRequest } from '@ringside/translation';
 import type { RunningState } from '../src/session/state-file.js';
 import { alive, until, User } from './ringside.js';
 
@@ -30,11 +31,21 @@ function random(below: number): number {
 }
 const noise = (length: number): Uint8Array => Uint8Array.from({ length }, () => random(256));
 
+/** For a translator: right in every field up to where it is cut off or goes on as noise. */
+function translationFrame(): Uint8Array {
+  if (random(3) === 0) return frame(1);
+  const request: TranslationRequest = { bytes: noise(random(300)), eip: random(2 ** 32), pageOffset: random(4096), mode: random(40), layout: random(3) };
+  const bytes = Buffer.from(encodeTranslationRequest(request, { vmId: 'target', epoch: 1, seq: random(50) }, null));
+  if (random(2) === 0) return bytes;
+  const at = 3 + random(bytes.length - 3);
+  return Buffer.concat([bytes.subarray(0, at), noise(random(40))]);
+}
+
 /** A header that is right in every field, with a body that is not; or nothing that is right at all. */
 function frame(epoch: number): Uint8Array {
   if (random(4) === 0) return noise(random(200));
   const bytes = Buffer.concat([Buffer.alloc(40), noise(random(120))]);
-  bytes.set([0x52, 1, 1 + random(10), random(4)]);
+  bytes.set([0x52, 1, 1 + random(12), random(5)]);
   bytes.writeUInt32LE(random(3) === 0 ? random(2 ** 32) : epoch, 4);
   bytes.writeUInt32LE(random(2) === 0 ? random(2 ** 32) : random(1_000), 8);
   return bytes;
@@ -62,6 +73,7 @@ describe('whatever arrives on the bus', () => {
     const verbs = [...CONTROL_VERBS.filter((verb) => verb !== 'vm.list'), 'services', 'spans'];
     for (let round = 0; round < ROUNDS; round++) {
       for (const subject of last) bus.publish(`ringside.vm.target.${subject}`, frame(epoch), { reply: inbox });
+      for (let n = 0; n < 4; n++) bus.publish(TRANSLATE_SUBJECT, translationFrame(), { reply: inbox });
       const junk = JUNK[random(JUNK.length)];
       for (const verb of verbs) bus.publish(`ringside.ctl.${verb}`, random(5) === 0 ? noise(30) : JSON.stringify({ id: `v-${round}-${verb}`, data: junk }), { reply: inbox });
       for (const verb of ['console.fetch', 'cpu.registers', 'cpu.disassemble', 'cpu.stats']) bus.publish(`ringside.vm.target.${verb}`, JSON.stringify({ id: `w-${round}-${verb}`, data: junk }), { reply: inbox });
@@ -72,7 +84,8 @@ describe('whatever arrives on the bus', () => {
 
     expect(state.processes.filter(({ pid }) => !alive(pid))).toEqual([]);
     const services = await client.broadcast<ServiceStatus>(SERVICES_SUBJECT, {}, 600);
-    expect(services.map(({ service }) => service).sort()).toEqual(['device-model', 'guest-cpu', 'hypervisor']);
+    expect(services.map(({ service }) => service).sort()).toEqual(['device-model', 'guest-cpu', 'hypervisor', 'translator']);
+    expect(services.find(({ service }) => service === 'translator')!.counters).toMatchObject({ translations: expect.any(Number), badFrames: expect.any(Number) });
     expect(services.reduce((sum, { counters }) => sum + counters['badFrames']!, 0)).toBeGreaterThan(100);
     const { retired, virtualNs, exits, state: stands } = await stats();
     expect({ retired, virtualNs, exits, stands }).toEqual({ retired: before.retired, virtualNs: before.virtualNs, exits: before.exits, stands: 'halted' });

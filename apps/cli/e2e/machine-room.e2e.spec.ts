@@ -18,7 +18,7 @@ const show = (vm: string): Promise<VmRecord> => user.json<VmRecord>(['vm', 'show
 
 describe('up, status, down', () => {
   test('everything that was started is ready; a second up is refused', async () => {
-    expect(state.processes.map(({ name }) => name).sort()).toEqual(['device-model', 'guest-cpu', 'hypervisor', 'nats-server']);
+    expect(state.processes.map(({ name }) => name).sort()).toEqual(['device-model', 'guest-cpu', 'hypervisor', 'nats-server', 'translator']);
     expect(await user.json(['status'])).toMatchObject({ up: true, natsUrl: state.natsUrl });
     const again = await user.run(['up']);
     expect(again).toMatchObject({ code: 1, err: expect.stringContaining('already up') });

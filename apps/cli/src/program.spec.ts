@@ -67,7 +67,7 @@ describe('what starts services', () => {
     const state = await mkdtemp(join(tmpdir(), 'ringside-test-'));
     const status = await runInProcess(['status', '--json'], { RINGSIDE_STATE: state });
     expect(status.code).toBe(1);
-    expect(JSON.parse(status.out)).toEqual({ up: false, natsUrl: null, startedAt: null, processes: [] });
+    expect(JSON.parse(status.out)).toEqual({ up: false, natsUrl: null, startedAt: null, processes: [], services: [] });
     expect(await runInProcess(['down'], { RINGSIDE_STATE: state })).toMatchObject({ code: 0, out: 'nothing was running\n' });
   });
 });

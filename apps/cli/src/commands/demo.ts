@@ -133,7 +133,11 @@ export function findings(results: readonly OperationResult[]): string[] {
   const everywhere = (operation: string, holds: (result: OperationResult) => boolean): boolean =>
     ran.every((setting) => results.some((result) => result.operation === operation && sameSetting(result, setting) && result.status !== 'unsupported' && holds(result)));
   const free = COMPARED.filter(({ name }) => name !== 'boot' && everywhere(name, (result) => one(result).exitTotal === 0)).map(({ name }) => name);
-  if (free.length > 0) lines.push(`${free.join(', ')}: no exit on any path. What is not privileged costs nothing extra.`);
+  const rewritten = free.flatMap((name) => {
+    const { executed, retired } = at(name, 'binary-translation') ?? { executed: 0, retired: 0 };
+    return executed > retired ? [`${name} executes ${grouped(executed)} instructions for ${grouped(retired)}`] : [];
+  });
+  if (free.length > 0) lines.push(`${free.join(', ')}: no exit on any path. What is not privileged costs nothing extra${rewritten.length === 0 ? '' : `, except under binary translation: ${rewritten.join(', ')}`}.`);
   const pte = at('pte-modify', 'paravirt');
   const batch = at('pte-modify-batch', 'paravirt');
   const nested = at('pte-modify', 'hardware-assisted');
