@@ -159,7 +159,7 @@ function operation(scene: Scene): void {
     default:
       access(scene);
       // The access may have written to a table through its alias.
-      loadCr3(scene);
+      if (!forgets(scene)) loadCr3(scene);
   }
 }
 
@@ -168,9 +168,14 @@ function editTable(scene: Scene): void {
   const page = random(REGION_PAGES);
   const address = TABLES[random(TABLES.length)]! + page * (pae ? 8 : 4);
   const [low, high] = randomEntry(scene);
+  const forgotten = forgets(scene);
+  if (forgotten) access(scene, page);
   if (pae) asm.store(address + 4, high);
   asm.store(address, low);
-  if (forgets(scene)) return;
+  if (forgotten) {
+    access(scene, page);
+    return;
+  }
   asm.byte(0x0f, 0x01, 0x3d); // invlpg [page]
   asm.word(REGION + page * 4096);
 }
@@ -183,12 +188,11 @@ function editDirectory(scene: Scene): void {
   if (!forgets(scene)) loadCr3(scene);
 }
 
-const forgets = ({ flushes, random }: Scene): boolean => flushes === 'now and then' && random(4) === 0;
+const forgets = ({ flushes, random }: Scene): boolean => flushes === 'now and then' && random(2) === 0;
 
 /** One instruction that reads or writes the region, perhaps across two pages; a fault goes on behind it. */
-function access(scene: Scene): void {
+function access(scene: Scene, page = scene.random(REGION_PAGES - 1)): void {
   const { asm, random } = scene;
-  const page = random(REGION_PAGES - 1);
   const address = REGION + page * 4096 + (random(5) === 0 ? 4096 - 1 - random(6) : random(64) * 4);
   asm.byte(0xc7, 0x05);
   asm.word(NEXT);
