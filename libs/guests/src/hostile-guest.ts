@@ -18,6 +18,18 @@ export interface HostileGuest {
   memoryBytes: number;
 }
 
+/** Where its bodies run, if not in flat 32-bit code of rings 3 and 0. */
+export interface HostileMode {
+  /** Ring of the first body. */
+  readonly ring?: 1 | 2;
+  /** `narrow`: 16-bit code in segments of 4 GiB. `limited`: behind the limit of a code segment. `conforming`: ring 0's code segment is conforming, and the first body runs in it too. */
+  readonly code?: 'narrow' | 'limited' | 'conforming';
+  /** The first body's stack segment has 16 bits. */
+  readonly stack?: 'narrow';
+  /** `step`: EFLAGS.TF is set, and #DB returns at once. `breakpoints`: DR0–DR3 lie in the bodies and their data, too. */
+  readonly debug?: 'step' | 'breakpoints';
+}
+
 const LOAD = 0x10_0000;
 const SLOT = 32;
 /** Slots in each body. */
@@ -32,6 +44,9 @@ const PAGE_DIRECTORY = 0x21_8000, PAGE_TABLE = 0x21_9000;
 const BUS_PAGE = 0x3f_f000, BUS_FRAME = 0xfe00_0000;
 const MEMORY = 0x40_0000;
 const CODE0 = 0x08, DATA0 = 0x10, CODE3 = 0x1b, DATA3 = 0x23, TSS = 0x28;
+
+/** Flat 32-bit code in rings 3 and 0. */
+const NO_MODE: HostileMode = {};
 
 type Random = (below: number) => number;
 
@@ -87,16 +102,16 @@ const oneInstruction = (random: Random, room: number): number[] => randomInstruc
 
 const word = (value: number): number[] => [value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24];
 
-function emitBody(code: Code, random: Random, stack: number, slotBytes: number, instruction: (random: Random, room: number) => number[]): [number, number] {
+function emitBody(code: Code, random: Random, stack: number, slotBytes: number, instruction: (random: Random, room: number) => number[], wide: readonly number[] = []): [number, number] {
   while (code.here % slotBytes !== 0) code.emit(0x90);
   const start = code.here;
   for (let slot = 0; slot < SLOTS; slot++) {
     const end = start + (slot + 1) * slotBytes;
-    code.emit(0xbc);
+    code.emit(...wide, 0xbc);
     code.word(stack + random(0x100) * 4);
     if (random(4) > 0) {
       // A pointer, a small count, or anything.
-      code.emit([0xb8, 0xb9, 0xba, 0xbb, 0xbd, 0xbe, 0xbf][random(7)]!);
+      code.emit(...wide, [0xb8, 0xb9, 0xba, 0xbb, 0xbd, 0xbe, 0xbf][random(7)]!);
       code.word([randomAddress(random), random(64), random(0x1_0000) * 0x1_0001][random(3)]! >>> 0);
     }
     code.emit(...instruction(random, end - code.here));
@@ -106,7 +121,7 @@ function emitBody(code: Code, random: Random, stack: number, slotBytes: number, 
 }
 
 /** Handlers run on a stack frame [EIP, CS, EFLAGS, …] after an error code is gone, and trust no register and no data segment but SS. */
-function emitSkip(code: Code, slotBytes: number, nextSlot: number, body: () => [start: number, end: number], patches: { at: number; bound: () => number }[], finish: () => number): { plain: number; withError: number } {
+function emitSkip(code: Code, slotBytes: number, nextSlot: number, body: () => [start: number, end: number], patches: { at: number; bound: () => number }[], finish: () => number, kept = 0): { plain: number; withError: number } {
   const withError = code.here;
   code.emit(0x83, 0xc4, 0x04); // add esp, 4
   const plain = code.here;
@@ -134,7 +149,7 @@ function emitSkip(code: Code, slotBytes: number, nextSlot: number, body: () => [
   patches.push({ at: jump, bound: () => finish() - (jump + 4) });
   code.word(0);
   code.emit(0x89, 0x44, 0x24, 0x04); // mov [esp+4], eax
-  code.emit(0x81, 0x64, 0x24, 0x0c); code.word(~0x0001_4100 >>> 0); // and dword [esp+12], ~(RF | NT | TF)
+  code.emit(0x81, 0x64, 0x24, 0x0c); code.word((~0x0001_4100 | kept) >>> 0); // and dword [esp+12], ~(RF | NT | TF)
   code.emit(0x58, 0xcf); // pop eax; iret
   return { plain, withError };
 }
@@ -142,9 +157,10 @@ function emitSkip(code: Code, slotBytes: number, nextSlot: number, body: () => [
 const pushesErrorCode = (vector: number): boolean => vector === 8 || (vector >= 10 && vector <= 14) || vector === 17;
 
 /** A Multiboot guest: ring 3 first, then ring 0, then power off (port 0x604). */
-export function hostileGuest(seed: number): HostileGuest {
+export function hostileGuest(seed: number, mode: HostileMode = NO_MODE): HostileGuest {
   const random = randomFrom(seed);
   const code = new Code(LOAD);
+  const wide = mode.code === 'narrow' ? [0x66] : [];
   const patches: { at: number; bound: () => number }[] = [];
   let ring3: [number, number] = [0, 0], ring0: [number, number] = [0, 0];
   code.word(0x1bad_b002);
@@ -173,6 +189,17 @@ export function hostileGuest(seed: number): HostileGuest {
   const callGate = code.here;
   code.word(0);
   code.word(0);
+  const firstCode = code.here - gdt, firstData = firstCode + 8, secondCode = firstCode + 16;
+  const dpl = mode.ring ?? 3;
+  const patchLimit = [firstCode, secondCode].map((selector) => gdt + selector);
+  // The bodies' own segments: code and stack of the first, code of the second.
+  const size = mode.code === 'narrow' ? 0x008f : 0x00cf;
+  for (const high of mode === NO_MODE ? [] : [
+    mode.code === 'conforming' ? 0x00cf_9f00 : (size << 16) | 0x9b00 | (dpl << 13), ((mode.stack === 'narrow' ? 0x008f : 0x00cf) << 16) | 0x9300 | (dpl << 13), mode.code === 'conforming' ? 0x00cf_9f00 : (size << 16) | 0x9b00,
+  ]) {
+    code.word(0xffff);
+    code.word(high);
+  }
   const gdtLimit = code.here - gdt - 1;
   const gdtr = code.here;
   code.half(gdtLimit);
@@ -197,8 +224,9 @@ export function hostileGuest(seed: number): HostileGuest {
 
   // Behind the last slot of ring 3, a fault goes on at ring 0's start; behind ring 0's, the power goes off.
   let powerOff = 0, enterRing0 = 0;
-  const user = emitSkip(code, SLOT, NEXT_SLOT, () => ring3, patches, () => enterRing0);
-  const kernel = emitSkip(code, SLOT, NEXT_SLOT, () => ring0, patches, () => powerOff);
+  const kept = mode.debug === 'step' ? 0x100 : 0;
+  const user = emitSkip(code, SLOT, NEXT_SLOT, () => ring3, patches, () => enterRing0, kept);
+  const kernel = emitSkip(code, SLOT, NEXT_SLOT, () => ring0, patches, () => powerOff, kept);
   // Which of the two handlers: by the CPL that was interrupted, in the saved CS.
   const dispatch = (at: number, userHandler: number, kernelHandler: number): number => {
     const here = code.here;
@@ -217,6 +245,14 @@ export function hostileGuest(seed: number): HostileGuest {
     code.patchWord(idt + vector * 8 + 4, (handler & 0xffff_0000) | rights);
   }
 
+  if (mode.debug !== undefined) {
+    const handler = code.here;
+    code.emit(0x81, 0x4c, 0x24, 0x08); // or dword [esp+8], RF: past the instruction breakpoint
+    code.word(0x1_0000);
+    code.emit(0xcf);
+    code.patchWord(idt + 8, (CODE0 << 16) | (handler & 0xffff));
+    code.patchWord(idt + 12, (handler & 0xffff_0000) | 0x8e00);
+  }
   powerOff = code.here;
   code.emit(0x66, 0xba, 0x04, 0x06, 0x66, 0xb8, 0x00, 0x20, 0x66, 0xef, 0xfa, 0xf4, 0xeb, 0xfe); // mov dx, 0x604; mov ax, 0x2000; out dx, ax; cli; hlt; jmp $
   const loadData = [0x66, 0xb8, DATA0, 0, 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xd0]; // ds, es, ss
@@ -227,10 +263,22 @@ export function hostileGuest(seed: number): HostileGuest {
   code.word(NEXT_SLOT);
   patches.push({ at: code.here, bound: () => ring0[0] });
   code.word(0);
-  code.emit(0xe9);
-  const toRing0 = code.here;
-  patches.push({ at: toRing0, bound: () => ring0[0] - (toRing0 + 4) });
-  code.word(0);
+  if (mode === NO_MODE) {
+    code.emit(0xe9);
+    const toRing0 = code.here;
+    patches.push({ at: toRing0, bound: () => ring0[0] - (toRing0 + 4) });
+    code.word(0);
+  } else {
+    if (kept !== 0) {
+      code.emit(0x9c, 0x81, 0x0c, 0x24); // pushf; or dword [esp], TF; popf
+      code.word(kept);
+      code.emit(0x9d);
+    }
+    code.emit(0xea);
+    patches.push({ at: code.here, bound: () => ring0[0] });
+    code.word(0);
+    code.half(secondCode);
+  }
 
   code.patchWord(jump, code.here - (jump + 4));
   code.emit(0xbc);
@@ -277,23 +325,43 @@ export function hostileGuest(seed: number): HostileGuest {
   code.emit(0x0f, 0x22, 0xc0);
   setWord(NEXT_SLOT, 0);
   patches.push({ at: code.here - 4, bound: () => ring3[0] });
+  if (mode.debug === 'breakpoints') {
+    for (let n = 0; n < 4; n++) {
+      const inCode = n < 2;
+      code.emit(0xb8); // mov eax, address; mov drN, eax
+      const offset = inCode ? random(SLOTS * SLOT) : random(0x7000);
+      patches.push({ at: code.here, bound: () => (n === 0 ? ring3[0] : n === 1 ? ring0[0] : DATA) + offset });
+      code.word(0);
+      code.emit(0x0f, 0x23, 0xc0 | (n << 3));
+    }
+    code.emit(0xb8); // DR0, DR1: instructions; DR2, DR3: data of 4 bytes, written, or read and written
+    code.word(0x0000_04ff | (0xd << 24) | ((random(2) === 0 ? 0xd : 0xf) << 28));
+    code.emit(0x0f, 0x23, 0xf8);
+  }
   // IRET to ring 3, IF set so that a tick, where there is one, preempts it.
-  code.emit(0x6a, DATA3, 0x68);
+  code.emit(0x6a, mode === NO_MODE ? DATA3 : firstData | dpl, 0x68);
   code.word(USER_STACK);
   code.emit(0x68);
-  code.word(0x202 | (random(4) << 12));
-  code.emit(0x6a, CODE3, 0x68);
+  code.word(0x202 | kept | (random(4) << 12));
+  code.emit(0x6a, mode === NO_MODE ? CODE3 : firstCode | dpl, 0x68);
   patches.push({ at: code.here, bound: () => ring3[0] });
   code.word(0);
-  code.emit(0x66, 0xb8, DATA3, 0, 0x8e, 0xd8, 0x8e, 0xc0, 0xcf);
+  code.emit(0x66, 0xb8, mode === NO_MODE ? DATA3 : firstData | dpl, 0, 0x8e, 0xd8, 0x8e, 0xc0, 0xcf);
 
   while (code.here % 0x1000 !== 0) code.emit(0x90);
-  ring3 = emitBody(code, random, USER_STACK, SLOT, oneInstruction);
+  ring3 = emitBody(code, random, USER_STACK, SLOT, oneInstruction, wide);
   code.emit(0x0f, 0x0b); // off the end: a fault at the last address
   // Ring 3 ends: its last slot faults into the handler, which finds nothing left and enters ring 0.
   while (code.here % 0x1000 !== 0) code.emit(0xcc);
-  ring0 = emitBody(code, random, KERNEL_STACK, SLOT, oneInstruction);
-  code.emit(0xe9);
+  ring0 = emitBody(code, random, KERNEL_STACK, SLOT, oneInstruction, wide);
+  if (mode.code === 'limited') {
+    for (const [n, end] of [ring3[1] + 2, ring0[1]].entries()) {
+      const pages = (end - 1) >>> 12;
+      code.patchWord(patchLimit[n]!, pages & 0xffff);
+      code.patchWord(patchLimit[n]! + 4, 0x00c0_9b00 | (pages & 0xf_0000) | (n === 0 ? dpl << 13 : 0));
+    }
+  }
+  code.emit(...wide, 0xe9);
   code.word(powerOff - (code.here + 4));
   code.patchWord(callGate, (CODE0 << 16) | (ring0[0] & 0xffff));
   code.patchWord(callGate + 4, (ring0[0] & 0xffff_0000) | 0xec00);
