@@ -18,6 +18,8 @@ const FLAT_LIMIT = 0xffff_ffff;
 
 interface ShadowGate {
   readonly vector: number;
+  /** SS0. */
+  readonly ss: number;
   /** What it rests on: the guest's IDTR and TR, and the descriptors of its CS and SS0 as the monitor's GDT holds them. */
   readonly idt: { readonly base: number; readonly limit: number };
   readonly tss: { readonly base: number; readonly limit: number };
@@ -58,10 +60,13 @@ export class ShadowGates {
       if (gate === null) continue;
       const stands = gate.idt.base === vcpu.idtr.base && gate.idt.limit === vcpu.idtr.limit && gate.tss.base === vcpu.tr.base && gate.tss.limit === vcpu.tr.limit
         && gate.descriptors.every(({ index, words }) => tables.holds('gdt', index, words));
-      if (stands) continue;
-      this.gates[place] = null;
-      tables.setGate(transaction, gate.vector, MONITOR_GATE);
+      if (!stands) this.close(transaction, place, gate);
     }
+  }
+
+  private close(transaction: Transaction, place: number, { vector }: ShadowGate): void {
+    this.gates[place] = null;
+    this.machine.tables.setGate(transaction, vector, MONITOR_GATE);
   }
 
   private async make(exit: DeprivilegedExit, vector: number, place: number): Promise<void> {
@@ -77,7 +82,9 @@ export class ShadowGates {
     const code = await this.flat(exit, cs, FLAT_CODE);
     const stack = (ss & 3) === 0 ? await this.flat(exit, ss, FLAT_STACK) : null;
     if (code === null || stack === null) return;
-    this.gates[place] = { vector, idt: idtr, tss: tr, descriptors: [code, stack] };
+    // The monitor's TSS has one SS1: gates that were made for another SS0 go.
+    for (const [other, gate] of this.gates.entries()) if (gate !== null && gate.ss !== ss) this.close(transaction, other, gate);
+    this.gates[place] = { vector, ss, idt: idtr, tss: tr, descriptors: [code, stack] };
     const field = gateParameters(place);
     const parameters: readonly (readonly [number, number])[] = [
       [field.idtEntry, idtEntry], [field.minusLow, -low!], [field.minusHigh, -high!], [field.esp0, tr.base + TSS_ESP0], [field.minusSs0, -ss],

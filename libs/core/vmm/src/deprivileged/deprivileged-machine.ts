@@ -20,6 +20,7 @@ const INTERRUPT_GATE = 14;
 export const MONITOR_GATE = gateDescriptor(INTERRUPT_GATE, 3, RING_0_CODE, 0);
 const VECTORS = 256;
 /** The monitor's CR0 and CR4: PE ET NE WP PG, and PAE, the format of the shadow. MP, EM, TS and AM, and TSD and DE, are the guest's. */
+const CR0_TS = 8;
 const MONITOR_CR0 = 0x8001_0031, GUEST_CR0 = 0x4_000e;
 const MONITOR_CR4 = 0x20, GUEST_CR4 = 0xc;
 /** CR4.UMIP, where the generation has it: what an application asks with SGDT and its like is answered by ring -1. Only translated kernels can have it: in ring 1 it would trap as well. */
@@ -48,6 +49,8 @@ export class DeprivilegedMachine {
   /** INTR as the interrupt controllers last drove it. */
   line = false;
   stopped = false;
+  /** The real CR0.TS is set whatever the virtual one is. */
+  taskSwitchedHeld = false;
   private readonly loaded: LoadedMultiboot;
   private transaction: Transaction | null = null;
   private deadline = Infinity;
@@ -161,9 +164,13 @@ export class DeprivilegedMachine {
     transaction.add({ kind: 'controls', controls: next });
   }
 
-  /** The real CR0 and CR4: what of them is the guest's own follows its virtual ones. */
+  /**
+   * The real CR0 and CR4: what of them is the guest's own follows its virtual ones. But TS of a translated kernel stays set once it was: translated code clears and sets the
+   * virtual one by itself, until a #NM shows that it matters (`clearTaskSwitched`).
+   */
   settleControlRegisters(transaction: Transaction): void {
-    transaction.add({ kind: 'register', register: 'cr0', value: (MONITOR_CR0 | (this.vcpu.cr0 & GUEST_CR0)) >>> 0 });
+    if (this.sensitive === 'translated' && (this.vcpu.cr0 & CR0_TS) !== 0) this.taskSwitchedHeld = true;
+    transaction.add({ kind: 'register', register: 'cr0', value: (MONITOR_CR0 | (this.vcpu.cr0 & GUEST_CR0) | (this.taskSwitchedHeld ? CR0_TS : 0)) >>> 0 });
     transaction.add({ kind: 'register', register: 'cr4', value: this.monitorCr4 | (this.vcpu.cr4 & GUEST_CR4) });
   }
 
@@ -174,6 +181,12 @@ export class DeprivilegedMachine {
   /** `mode`: an `UnsupportedMode` of the processor's. */
   unsupportedMode(transaction: Transaction, mode: number): void {
     this.stop(transaction, 'unsupported-mode', `the guest entered a mode that is not built (${exitReasonName(ExitReason.UnsupportedMode)}, qualification ${mode})`);
+  }
+
+  /** The real CR0.TS was set for nothing. */
+  clearTaskSwitched(transaction: Transaction): void {
+    this.taskSwitchedHeld = false;
+    this.settleControlRegisters(transaction);
   }
 
   stop(transaction: Transaction, state: 'unsupported-mode' | 'triple-fault' | 'crashed', why: string): void {

@@ -10,8 +10,9 @@ import { compressedSegment, virtualSegment } from './ring-compression.js';
 import { changePaging } from './virtual-control-registers.js';
 import { EFLAGS_IF, EFLAGS_IOPL, type VirtualSystemSegment } from './virtual-cpu.js';
 
-/** Pages that one instruction and its event can touch: far below this. */
-const POOL_PAGES = 128;
+/** Pages that one instruction and its event can touch: far below this. And those that are kept. */
+const MOST_PAGES = 128, POOL_PAGES = 256;
+const PAGE_WORDS = PAGE_BYTES / 4;
 const STATE_WORDS = 2 * (TSC_ADJUST + 1);
 const NAMES: readonly SegmentName[] = ['es', 'cs', 'ss', 'ds', 'fs', 'gs', 'ldtr', 'tr'];
 const LDTR = 6, TR = 7;
@@ -27,7 +28,8 @@ class FrameMissing {
   frame = 0;
 }
 
-interface Page { readonly at: number; readonly original: Uint8Array }
+/** A frame of the guest's in the interpreter's memory, at byte offset `at`. `original`: its words when they were fetched, in this exit or an earlier one. */
+interface Page { readonly at: number; original: Int32Array }
 
 /**
  * Ring -1's interpreter: executes one instruction, or delivers one event, as the guest's own processor would, on the state that the guest believes in. It is
@@ -37,7 +39,10 @@ interface Page { readonly at: number; readonly original: Uint8Array }
  */
 export class GuestInterpreter implements FrameSource {
   private processor: Processor | null = null;
+  /** Frames fetched in this exit; and in earlier ones, so that code which is still the same need not be decoded anew. */
   private readonly pages = new Map<number, Page>();
+  private readonly known = new Map<number, Page>();
+  private readonly before = new Int32Array(STATE_WORDS);
   private readonly missing = new FrameMissing();
 
   constructor(private readonly ramBytes: number) {}
@@ -66,7 +71,7 @@ export class GuestInterpreter implements FrameSource {
     let begin = event;
     let result: StepResult | null = null;
     while (result === null) {
-      const before = cpu.i32.slice(0, STATE_WORDS);
+      this.before.set(cpu.i32.subarray(0, STATE_WORDS));
       try {
         if (begin !== null) {
           if (begin.type === EventType.ExternalInterrupt) processor.deliverInterrupt(begin.vector);
@@ -76,7 +81,7 @@ export class GuestInterpreter implements FrameSource {
         result = processor.stepOnce(event === null ? 1 : 0);
       } catch (thrown) {
         if (thrown !== this.missing) throw thrown;
-        cpu.i32.set(before);
+        cpu.i32.set(this.before);
         await this.fetch(exit, processor, this.missing.frame);
         continue;
       }
@@ -85,7 +90,7 @@ export class GuestInterpreter implements FrameSource {
         const { data } = await exit.machine.cycle(exit.transaction, access.space === 'port' ? 'port' : 'mmio', access, false);
         processor.completeAccess(access.write ? null : data);
         if (access.space === 'memory') result = null;
-        else cpu.i32[REP_UNFINISHED] = cpu.i32[EIP] === before[EIP] ? 1 : 0;
+        else cpu.i32[REP_UNFINISHED] = cpu.i32[EIP] === this.before[EIP] ? 1 : 0;
       }
     }
     return this.store(exit, cpu);
@@ -100,17 +105,26 @@ export class GuestInterpreter implements FrameSource {
     processor.flushTlb('all');
     processor.cpu.frames.clear();
     this.pages.clear();
+    if (this.known.size > POOL_PAGES - MOST_PAGES) this.known.clear();
     return processor;
   }
 
   private async fetch({ transaction }: DeprivilegedExit, processor: Processor, frame: number): Promise<void> {
-    const slot = this.pages.size;
-    if (slot === POOL_PAGES) throw new Error('one instruction has touched more pages than the interpreter holds');
-    const original = await transaction.read('guest', frame * PAGE_BYTES, PAGE_BYTES);
+    const { cpu } = processor;
+    const bytes = await transaction.read('guest', frame * PAGE_BYTES, PAGE_BYTES);
     transaction.charge('guest-word', 1);
-    processor.writePhysical('monitor', slot * PAGE_BYTES, original);
-    processor.mapFrame(frame, { space: 'monitor', frame: slot });
-    this.pages.set(frame, { at: processor.cpu.monitorBase + slot * PAGE_BYTES, original });
+    const original = new Int32Array(bytes.buffer, bytes.byteOffset, PAGE_WORDS);
+    let page = this.known.get(frame);
+    if (page === undefined) {
+      if (this.known.size === POOL_PAGES) throw new Error('one instruction has touched more pages than the interpreter holds');
+      page = { at: cpu.monitorBase + this.known.size * PAGE_BYTES, original };
+      this.known.set(frame, page);
+    }
+    page.original = original;
+    if (firstDifference(cpu.i32, page.at >> 2, original, 0) < PAGE_WORDS) processor.writePhysical('monitor', page.at - cpu.monitorBase, bytes);
+    // No translation can hold a frame that was not there.
+    cpu.frames.set(frame, page.at);
+    this.pages.set(frame, page);
   }
 
   // ---- The guest's state, as it believes in it ----------------------------------------------------------------------------------
@@ -210,17 +224,22 @@ export class GuestInterpreter implements FrameSource {
 
   private async storePages(exit: DeprivilegedExit, cpu: Cpu): Promise<void> {
     for (const [frame, { at, original }] of this.pages) {
-      const after = cpu.i32.subarray(at >> 2, (at + PAGE_BYTES) >> 2);
-      const before = new Int32Array(original.buffer, original.byteOffset, PAGE_BYTES / 4);
-      for (let word = 0; word < PAGE_BYTES / 4; word++) {
-        if (after[word] === before[word]) continue;
+      const first = at >> 2;
+      for (let word = firstDifference(cpu.i32, first, original, 0); word < PAGE_WORDS;) {
         let end = word + 1;
-        while (end < PAGE_BYTES / 4 && after[end] !== before[end]) end++;
+        while (end < PAGE_WORDS && cpu.i32[first + end] !== original[end]) end++;
         await writeGuest(exit, frame * PAGE_BYTES + word * 4, cpu.u8.slice(at + word * 4, at + end * 4));
-        word = end;
+        word = firstDifference(cpu.i32, first, original, end);
       }
     }
   }
+}
+
+/** The first word from `from` on in which memory at word `first` differs from a page, or `PAGE_WORDS`. */
+function firstDifference(memory: Int32Array, first: number, page: Int32Array, from: number): number {
+  let word = from;
+  while (word < PAGE_WORDS && memory[first + word] === page[word]) word++;
+  return word;
 }
 
 function putSegment(i32: Int32Array, n: number, { selector, base, limit, rights }: SegmentState): void {

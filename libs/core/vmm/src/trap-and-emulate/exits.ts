@@ -82,7 +82,7 @@ const hypercall: TrapEntry = {
   handle: (exit) => softwareInterrupt(exit, { vector: exit.transaction.exit.event!.vector, type: EventType.SoftwareInterrupt, errorCode: null }),
 };
 
-const writeTrace: TrapEntry = {
+export const writeTrace: TrapEntry = {
   reason: ExitReason.WriteTrace,
   summary: 'A write to a page table or descriptor table of the guest traps; ring -1 drops the shadow entries made of it, or copies the descriptor, and lets the store through.',
   async handle(exit) {
