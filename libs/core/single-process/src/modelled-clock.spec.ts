@@ -17,6 +17,7 @@ const ORDERINGS: readonly (readonly [RingletOperation, string])[] = [
   ['divide-error', 'hw ≈ native < sw'],
   ['page-fault', 'native < sw < hw'],
   ['syscall', 'hw ≈ native < sw'],
+  ['cr-write', 'sw < native ≈ hw'],
   ['fork', 'native < sw < hw'],
 ];
 /** ≈ is within this, ≪ at least that. */

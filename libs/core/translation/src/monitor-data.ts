@@ -15,13 +15,16 @@ import { ES, GS } from '@ringside/x86';
  *   0x020 saved general registers, by number
  *   0x040 the guest's selectors of ES CS SS DS FS GS, zero-extended
  *   0x060 what an event pushed that came through a gate into the cache: EIP, CS, EFLAGS, ESP, SS (gate-stub.ts)
+ *   0x074 virtual CR0.TS, in place: 8 or 0
+ *   0x078 minus the virtual CR0 with TS 0: ring -1 writes it
+ *   0x07c not 0 while the real CR0.TS is 0: ring -1 writes it
  *   0x100 POPF_CLASS, 0x200 RETURNS_OUT, 0x300 KEEPS_IF, 0x400 KEEPS_MODE, 0x500 FRAME_FITS, 0x600 LOADS_AS_TOLD: 256 bytes each
  *   0x800 parameters of the gates, 64 bytes each
  *   0x10000 lookup table, 65,536 entries of (guest EIP, TC address)
  *
  * A unit is good for one layout: the version is part of its key.
  */
-export const LAYOUT_VERSION = 2;
+export const LAYOUT_VERSION = 3;
 
 export const VIRTUAL_IF = 0x000;
 /** The byte of VIRTUAL_IF that holds IF (bit 9). Written whole: an AND would change the guest's flags. */
@@ -36,6 +39,11 @@ export const KEPT_IF = 0x018;
 export const INTERPRET = 0x01c;
 export const SAVED = 0x020;
 export const SELECTORS = 0x040;
+export const VIRTUAL_TS = 0x074;
+/** CR0.TS. */
+export const TS_IN_BYTE = 0x08;
+export const MINUS_CR0 = 0x078;
+export const TS_IS_CLEAR = 0x07c;
 /**
  * What bits 8–15 of an EFLAGS image mean to POPF: 0 a callout (the image sets IOPL or NT), 1 IF becomes 0, 3 IF becomes 1: one less is VIRTUAL_IF_BYTE.
  */
@@ -90,6 +98,9 @@ const TF = 0x01;
 /** EIP, CS, EFLAGS, ESP, SS. */
 export const FRAME_BYTES = 20;
 
+/** CR0 as a Multiboot loader leaves it: PE and ET. */
+const FIRST_CR0 = 0x11;
+
 /** The area as it is before the guest runs: interrupts off, no translation known. */
 export function initialMonitorData(): Uint8Array {
   const bytes = new Uint8Array(MONITOR_DATA_BYTES);
@@ -103,6 +114,8 @@ export function initialMonitorData(): Uint8Array {
     bytes[FRAME_FITS + byte] = byte === 0 || byte >= FRAME_BYTES ? 1 : 0;
   }
   const view = new DataView(bytes.buffer);
+  view.setInt32(MINUS_CR0, -FIRST_CR0, true);
+  view.setUint32(TS_IS_CLEAR, 1, true);
   for (let index = 0; index < LOOKUP_ENTRIES; index++) view.setUint32(LOOKUP + index * LOOKUP_ENTRY_BYTES, emptyKey(index), true);
   return bytes;
 }

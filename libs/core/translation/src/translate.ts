@@ -1,10 +1,12 @@
 import { decodeGuest, type GuestInstruction } from './guest-instruction.js';
 import { ECX, EDX, ESP, host, HostCode } from './host-code.js';
 import { IF_IN_BYTE, LAYOUT_VERSION, LOADS_AS_TOLD, PENDING, POPF_CLASS, saved, SCRATCH, selectorField, TARGET, VIRTUAL_IF, VIRTUAL_IF_BYTE } from './monitor-data.js';
+import { emitAsk } from './ask-sequence.js';
 import { emitReturn } from './return-sequence.js';
+import { emitClearTaskSwitched, emitMoveToCr0 } from './task-switched-sequence.js';
 import { planFor, type Plan } from './treatment.js';
 import {
-  COMMITS, DYNAMIC_EIP, FAULT_IS_CALLOUT, GATE_CALLOUT, GATE_EXIT, MODE_CODE32, MODE_CPL_SHIFT, MODE_STACK32, MOST_INSTRUCTIONS,
+  COMMITS, DYNAMIC_EIP, FAULT_IS_CALLOUT, GATE_CALLOUT, GATE_EXIT, MODE_ASK, MODE_CODE32, MODE_CPL_SHIFT, MODE_STACK32, MOST_INSTRUCTIONS,
   type TranslatedInstruction, type TranslationRefused, type TranslationRequest, type TranslationUnit, type Treatment, type UnitExit,
 } from './unit.js';
 
@@ -25,13 +27,14 @@ export function translate(request: TranslationRequest): TranslationUnit | Transl
   if ((mode & (MODE_CODE32 | MODE_STACK32)) !== (MODE_CODE32 | MODE_STACK32) || (ring !== 0 && ring !== 3)) return { refused: 'mode' };
   const first = decodeGuest(request.bytes, 0, request.bytes.length);
   if (first === null) return { refused: 'more-bytes' };
+  if ((mode & MODE_ASK) !== 0 && planFor(first, mode & ~MODE_ASK).kind !== 'ident') return { refused: 'mode' };
   return new UnitBuilder(request).build();
 }
 
 const SEGMENT_NUMBER: Record<string, number> = { ES: 0, CS: 1, SS: 2, DS: 3, FS: 4, GS: 5 };
 const TREATMENTS: Record<Plan['kind'], Treatment> = {
   ident: 'ident', undefined: 'in-cache', callout: 'callout', jump: 'direct', conditional: 'direct', call: 'direct', 'call-indirect': 'indirect', 'jump-indirect': 'indirect', return: 'indirect',
-  cli: 'in-cache', sti: 'in-cache', pushf: 'in-cache', popf: 'in-cache', 'push-selector': 'in-cache', 'read-selector': 'in-cache', 'load-selector': 'in-cache', 'pop-selector': 'in-cache', iret: 'in-cache',
+  cli: 'in-cache', sti: 'in-cache', pushf: 'in-cache', popf: 'in-cache', 'push-selector': 'in-cache', 'read-selector': 'in-cache', 'load-selector': 'in-cache', 'pop-selector': 'in-cache', iret: 'in-cache', clts: 'in-cache', 'move-to-cr0': 'in-cache',
 };
 const UD2 = [0x0f, 0x0b];
 const NOP = [0x90];
@@ -57,8 +60,8 @@ class UnitBuilder {
       if (instruction === null) break;
       const from = this.code.at;
       const plan = planFor(instruction, request.mode);
-      open = this.emit(plan, instruction, at);
-      this.instructions.push({ at, length: instruction.bytes.length, from, to: this.code.at, treatment: TREATMENTS[plan.kind], why: plan.why });
+      open = (request.mode & MODE_ASK) === 0 ? this.emit(plan, instruction, at) : this.ask(instruction);
+      this.instructions.push({ at, length: instruction.bytes.length, from, to: this.code.at, ...this.treatmentOf(plan) });
       at += instruction.bytes.length;
       if (at > this.inPage) break;
     }
@@ -67,6 +70,19 @@ class UnitBuilder {
       eip: request.eip >>> 0, mode: request.mode, layout: request.layout, guest: request.bytes.slice(0, at), straddles: at > this.inPage,
       code: Uint8Array.from(this.code.bytes), instructions: this.instructions, exits: this.exits, sideTable: this.code.sideTable(),
     };
+  }
+
+  private treatmentOf(plan: Plan): { treatment: Treatment; why: string } {
+    return (this.request.mode & MODE_ASK) === 0 ? { treatment: TREATMENTS[plan.kind], why: plan.why } : { treatment: 'callout', why: 'has met write traces often: the monitor is told before it stores' };
+  }
+
+  /** A store that traps: the gate, then the copy, where it goes on when ring -1 has answered. */
+  private ask(instruction: GuestInstruction): false {
+    const { eip } = this.request;
+    emitAsk(this.code, instruction.bytes, eip);
+    this.exits.push({ kind: 'callout', at: 0, instruction: 0 });
+    this.exitTo((eip + instruction.bytes.length) | 0);
+    return false;
   }
 
   /** Emit one instruction; false when the unit ends with it. */
@@ -135,6 +151,12 @@ class UnitBuilder {
       case 'load-selector':
       case 'pop-selector':
         this.loadSelector(plan.kind, instruction, eip, next);
+        return true;
+      case 'clts':
+        emitClearTaskSwitched(code, eip);
+        return true;
+      case 'move-to-cr0':
+        this.exits.push({ kind: 'callout', at: emitMoveToCr0(code, eip, next, instruction.modrm & 7), instruction: at });
         return true;
       case 'iret':
         this.exits.push({ kind: 'callout', at: emitReturn(code, eip), instruction: at });

@@ -7,18 +7,19 @@ import { decodeGuest } from './guest-instruction.js';
 import { sideEntry } from './host-code.js';
 import { lookupStub } from './lookup-stub.js';
 import {
-  emptyKey, gateStub, GATES, IF_IN_BYTE, initialMonitorData, INTERPRET, KEPT_IF, LAYOUT_VERSION, LOOKUP, LOOKUP_ENTRY_BYTES, MONITOR_DATA_BYTES, PENDING, saved, selectorField, TARGET, VIRTUAL_IF, VIRTUAL_IF_BYTE, VIRTUAL_IOPL,
+  emptyKey, gateStub, GATES, IF_IN_BYTE, initialMonitorData, INTERPRET, KEPT_IF, LAYOUT_VERSION, LOOKUP, LOOKUP_ENTRY_BYTES, MONITOR_DATA_BYTES, PENDING, saved, selectorField, TARGET, VIRTUAL_IF, VIRTUAL_IF_BYTE, VIRTUAL_IOPL, VIRTUAL_TS,
 } from './monitor-data.js';
+import { TrappingStores } from './trapping-stores.js';
 import { translate } from './translate.js';
 import {
-  COMMITS, DYNAMIC_EIP, FAULT_IS_CALLOUT, IF_KEPT, isRefused, MODE_CODE32, MODE_CPL_SHIFT, MODE_IOPL, MODE_STACK32, SIDE_WORDS, SPILLED_SHIFT, type TranslationMode, type TranslationRefused, type TranslationRequest, type TranslationUnit, UNDELIVERED, type UnitExit,
+  COMMITS, DYNAMIC_EIP, FAULT_IS_CALLOUT, IF_KEPT, isRefused, MODE_ASK, MODE_CODE32, MODE_CPL_SHIFT, MODE_IOPL, MODE_STACK32, SIDE_WORDS, SPILLED_SHIFT, type TranslationMode, type TranslationRefused, type TranslationRequest, type TranslationUnit, UNDELIVERED, type UnitExit,
 } from './unit.js';
 import { verifyUnit } from './verify.js';
 
 const PAGE = 4096;
 const D_B = 1 << 14;
 const INT3 = 0xcc, JMP = 0xe9;
-const DIRECT_EXIT_BYTES = 5;
+const DIRECT_EXIT_BYTES = 5, GATE_BYTES = 2;
 const { imul } = Math;
 
 /** A unit in its place. */
@@ -56,11 +57,12 @@ export class TranslationCache implements TranslatedCode {
   readonly marks: Uint8Array;
   /** What the last miss needs; the machine asks a translator and calls `install`. */
   missing: TranslationRequest | null = null;
-  readonly counts = { misses: 0, installed: 0, recomputed: 0, chained: 0, invalidated: 0, lookups: 0, gates: 0, callouts: 0, flushes: 0, hostBytes: 0, guestBytes: 0 };
+  readonly counts = { misses: 0, installed: 0, recomputed: 0, chained: 0, invalidated: 0, lookups: 0, gates: 0, callouts: 0, storesAsked: 0, storesReverted: 0, flushes: 0, hostBytes: 0, guestBytes: 0 };
 
   private readonly codeStart: number;
   private readonly codeEnd: number;
   private readonly gates: GateStubs;
+  private readonly stores = new TrappingStores();
   private readonly stub = lookupStub();
   private readonly stubAt: number;
   private top: number;
@@ -100,6 +102,10 @@ export class TranslationCache implements TranslatedCode {
 
   get iopl(): number {
     return this.field(VIRTUAL_IOPL) & 3;
+  }
+
+  get taskSwitched(): boolean {
+    return this.cpu.u8[this.cpu.monitorBase + this.dataOffset + VIRTUAL_TS] !== 0;
   }
 
   get runsDirectly(): boolean {
@@ -172,7 +178,7 @@ export class TranslationCache implements TranslatedCode {
     switch (exit?.kind) {
       case 'direct': {
         const source = placed.source + ((exit.target | 0) - (placed.unit.eip | 0));
-        const target = this.byEip.get(exit.target | 0)?.find((unit) => unit.source === source && unit.secondSource < 0 && unit.unit.mode === placed.unit.mode);
+        const target = this.byEip.get(exit.target | 0)?.find((unit) => unit.source === source && unit.secondSource < 0 && ((unit.unit.mode ^ placed.unit.mode) & ~MODE_ASK) === 0);
         if (target === undefined || placed.dead) this.recover(cpu);
         else this.chain(at, target);
         return 'go-on';
@@ -182,6 +188,10 @@ export class TranslationCache implements TranslatedCode {
         if (exit.shadow) i32[INTERRUPT_SHADOW] = SHADOW_STI;
         return 'go-on';
       case 'callout':
+        if ((placed.unit.mode & MODE_ASK) !== 0) {
+          this.ask(cpu, placed);
+          return 'go-on';
+        }
         this.callout(cpu, placed, exit.instruction);
         return 'exit';
       default:
@@ -204,6 +214,35 @@ export class TranslationCache implements TranslatedCode {
     }
     i32[EIP] = (flags & DYNAMIC_EIP) !== 0 ? this.field(TARGET) : sideTable[entry * SIDE_WORDS + 1]!;
     i32[CS_SPACE] = 0;
+  }
+
+  traced(cpu: Cpu): void {
+    const at = cpu.i32[EIP]!;
+    if (this.gates.at(at) !== null || this.inLookupStub(at)) return;
+    const placed = this.unitAt(at);
+    if ((placed.unit.mode & MODE_ASK) !== 0) {
+      this.stores.needed(placed.source);
+      cpu.exit.reason = ExitReason.Callout;
+      return;
+    }
+    const { unit } = placed;
+    const eip = unit.sideTable[sideEntry(unit.sideTable, at - placed.at) * SIDE_WORDS + 1]!;
+    const offset = (eip - unit.eip) | 0;
+    const instruction = unit.instructions.find((one) => one.at === offset);
+    if (instruction?.treatment !== 'ident' || unit.straddles || placed.dead || !this.stores.trapped(placed.source + offset)) return;
+    this.counts.storesAsked++;
+    this.dropRange(placed.source >>> 12, (placed.source & (PAGE - 1)) + offset, (placed.source & (PAGE - 1)) + offset + instruction.length);
+  }
+
+  /** The gate in front of a store that has met traces: on to the copy, which leaves if it meets one; or back to an ordinary store. */
+  private ask(cpu: Cpu, placed: PlacedUnit): void {
+    if (cpu.replay.length > 0 || this.stores.ask(placed.source)) {
+      cpu.i32[EIP]! += GATE_BYTES;
+      return;
+    }
+    this.counts.storesReverted++;
+    this.recover(cpu);
+    this.drop(placed);
   }
 
   /** Of a unit or stub: where it begins, and its side table. */
@@ -233,6 +272,12 @@ export class TranslationCache implements TranslatedCode {
   }
 
   sourceWritten(_cpu: Cpu, hostPage: number, from: number, to: number): void {
+    this.stores.forget(hostPage * PAGE + from, hostPage * PAGE + to);
+    this.dropRange(hostPage, from, to);
+  }
+
+  /** Drop the units made of these bytes of a page. */
+  private dropRange(hostPage: number, from: number, to: number): void {
     const units = this.bySource.get(hostPage);
     if (units === undefined) return;
     for (const placed of [...units]) {
@@ -343,7 +388,7 @@ export class TranslationCache implements TranslatedCode {
     const units = this.byEip.get(eip);
     if (units === undefined) return undefined;
     for (const placed of units) {
-      if (placed.source !== host || placed.unit.mode !== mode) continue;
+      if (placed.source !== host || (placed.unit.mode & ~MODE_ASK) !== mode) continue;
       if (placed.secondSource < 0) return placed;
       if (this.fetch(cpu, (eip + PAGE - (placed.source & (PAGE - 1))) | 0) === placed.secondSource) return placed;
     }
@@ -375,7 +420,13 @@ export class TranslationCache implements TranslatedCode {
       if (second >= 0) both.set(cpu.u8.subarray(second, second + 15), inPage);
       bytes = both;
     }
-    return { bytes, eip: eip >>> 0, pageOffset, mode: this.mode(cpu), layout: LAYOUT_VERSION };
+    const asks = this.stores.asks(host);
+    if (!asks) {
+      // A unit ends before a store that asks.
+      const before = bytes.subarray(0, this.stores.firstIn(host, host + inPage) - host);
+      if (before.length < inPage && decodeGuest(before, 0, before.length) !== null) bytes = before.slice();
+    }
+    return { bytes, eip: eip >>> 0, pageOffset, mode: this.mode(cpu) | (asks ? MODE_ASK : 0), layout: LAYOUT_VERSION };
   }
 
   private callout(cpu: Cpu, placed: PlacedUnit, instruction: number): void {

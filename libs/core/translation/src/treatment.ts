@@ -4,7 +4,7 @@ import { MODE_CPL_SHIFT, MODE_IOPL, type TranslationMode } from './unit.js';
 
 /** What the translator does with a guest instruction, and the sentence that `disassemble --translated` shows beside it. */
 export type Plan =
-  | { readonly kind: 'ident' | 'callout' | 'undefined' | 'jump' | 'conditional' | 'call' | 'call-indirect' | 'jump-indirect' | 'return' | 'cli' | 'sti' | 'pushf' | 'popf' | 'push-selector' | 'read-selector' | 'load-selector' | 'pop-selector' | 'iret'; readonly why: string };
+  | { readonly kind: 'ident' | 'callout' | 'undefined' | 'jump' | 'conditional' | 'call' | 'call-indirect' | 'jump-indirect' | 'return' | 'cli' | 'sti' | 'pushf' | 'popf' | 'push-selector' | 'read-selector' | 'load-selector' | 'pop-selector' | 'iret' | 'clts' | 'move-to-cr0'; readonly why: string };
 
 const plan = (kind: Plan['kind'], why: string): Plan => ({ kind, why });
 
@@ -27,8 +27,12 @@ export function planFor(instruction: GuestInstruction, mode: TranslationMode): P
   if (row === null || row.needs !== null) return plan('undefined', 'no such instruction: UD2 raises #UD at the guest’s EIP');
   if (usesGs(instruction)) return plan('callout', 'GS addresses the monitor’s data here');
   const { mnemonic, attributes, operands } = row;
-  if (attributes.has('cpl0')) return plan('callout', `${mnemonic} is privileged`);
   const application = ((mode >> MODE_CPL_SHIFT) & 3) === 3;
+  if (!application && !instruction.lock) {
+    if (mnemonic === 'CLTS') return plan('clts', 'clears the virtual CR0.TS; the real one may stay, and trap once for nothing');
+    if (isMoveToCr0(instruction)) return plan('move-to-cr0', 'sets or clears the virtual CR0.TS; whatever else it would change is a callout');
+  }
+  if (attributes.has('cpl0')) return plan('callout', `${mnemonic} is privileged`);
   if (application && BY_IOPL.has(mnemonic)) return plan('callout', `what ${mnemonic} does here depends on IOPL`);
   switch (mnemonic) {
     case 'CLI': return (mode & MODE_IOPL) === 0 ? plan('cli', 'clears the virtual IF; as a byte, for an AND would change the flags') : plan('cli', 'clears the virtual IF');
@@ -50,6 +54,11 @@ export function planFor(instruction: GuestInstruction, mode: TranslationMode): P
   if (mnemonic === 'JMP') return instruction.operand16 ? plan('callout', 'a 16-bit transfer') : plan('jump-indirect', 'looks up where the target lies in the cache');
   if (attributes.has('ends')) return plan('callout', `${mnemonic} depends on control registers that ring -1 holds`);
   return plan('ident', '');
+}
+
+/** Of the control registers CR0. */
+export function isMoveToCr0({ row, modrm }: GuestInstruction): boolean {
+  return row?.code === '0F22' && ((modrm >> 3) & 7) === 0;
 }
 
 function sensitive(instruction: GuestInstruction, row: OpcodeRow, mode: TranslationMode): Plan {

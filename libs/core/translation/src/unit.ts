@@ -11,12 +11,14 @@ export interface TranslationRequest {
   readonly layout: number;
 }
 
-/** What a translation depends on besides its bytes. Bit 0 CS.D, bit 1 SS.B, bits 2–3 virtual CPL, bit 4 virtual IOPL is not 0. */
+/** What a translation depends on besides its bytes. Bit 0 CS.D, bit 1 SS.B, bits 2–3 virtual CPL, bit 4 virtual IOPL is not 0, bit 5 MODE_ASK. */
 export type TranslationMode = number;
 export const MODE_CODE32 = 1;
 export const MODE_STACK32 = 2;
 export const MODE_CPL_SHIFT = 2;
 export const MODE_IOPL = 16;
+/** The first instruction is a store that has met write traces often: the unit is it alone, behind a callout that asks first. */
+export const MODE_ASK = 32;
 
 /** Gates in the monitor's IDT by which translated code leaves the cache. */
 export const GATE_CALLOUT = 0x83;
@@ -51,7 +53,7 @@ export type UnitExit =
   | { readonly kind: 'lookup'; readonly at: number }
   /** `int 0x84` behind an instruction that has set IF while an interrupt waits; goes on behind it. */
   | { readonly kind: 'pending'; readonly at: number; readonly shadow: boolean }
-  /** `int 0x83`: ring -1 executes the guest instruction at this offset of the guest bytes. */
+  /** `int 0x83`: ring -1 executes the guest instruction at this offset of the guest bytes. In a unit of MODE_ASK ring -1 is told of the store behind, which is executed there. */
   | { readonly kind: 'callout'; readonly at: number; readonly instruction: number };
 
 /** Executing the host instruction completes a guest instruction: it is counted. */

@@ -2,9 +2,12 @@ import { GS } from '@ringside/x86';
 import { decodeGuest, usesGs, type GuestInstruction } from './guest-instruction.js';
 import { ECX, ESP, HostCode, sideEntry } from './host-code.js';
 import { LOADS_AS_TOLD, POPF_CLASS, READABLE_FIELDS, saved, WRITABLE_FIELDS } from './monitor-data.js';
+import { emitAsk } from './ask-sequence.js';
 import { emitReturn } from './return-sequence.js';
+import { emitClearTaskSwitched, emitMoveToCr0 } from './task-switched-sequence.js';
+import { isMoveToCr0 } from './treatment.js';
 import {
-  COMMITS, DYNAMIC_EIP, FAULT_IS_CALLOUT, GATE_CALLOUT, GATE_EXIT, MODE_CPL_SHIFT, MODE_IOPL, MOST_INSTRUCTIONS, SIDE_WORDS, SPILLED_SHIFT, type TranslatedInstruction, type TranslationRequest, type TranslationUnit, type UnitExit,
+  COMMITS, DYNAMIC_EIP, FAULT_IS_CALLOUT, GATE_CALLOUT, GATE_EXIT, MODE_ASK, MODE_CPL_SHIFT, MODE_IOPL, MOST_INSTRUCTIONS, SIDE_WORDS, SPILLED_SHIFT, type TranslatedInstruction, type TranslationRequest, type TranslationUnit, type UnitExit,
 } from './unit.js';
 
 /**
@@ -24,6 +27,8 @@ export function verifyUnit(request: TranslationRequest, unit: TranslationUnit): 
 
 const PAGE = 4096;
 const NO_EIP = -1;
+/** The gate of a store that asks is two bytes; the copy follows. */
+const ASK_COPY_AT = 2;
 const KNOWN_FLAGS = COMMITS | DYNAMIC_EIP | FAULT_IS_CALLOUT | (0xff << SPILLED_SHIFT);
 
 /** Rows that added code may be made of. Relative jumps and gates are judged by where they lead. */
@@ -130,8 +135,13 @@ class Verifier {
     for (const host of this.host) {
       const index = this.unit.instructions.findIndex(({ from, to }) => host.at >= from && host.at < to);
       const instruction = this.unit.instructions[index];
-      if (instruction !== undefined && this.isReturn(index)) {
-        const wrong = host.at === instruction.from ? this.judgeReturn(instruction, this.guest[index]!) : null;
+      if (instruction !== undefined && this.isWhole(index)) {
+        const wrong = host.at === instruction.from ? this.judgeWhole(instruction, this.guest[index]!) : null;
+        if (wrong !== null) return wrong;
+        continue;
+      }
+      if (this.asks && host.at <= ASK_COPY_AT) {
+        const wrong = host.at === 0 ? this.judgeAsk() : null;
         if (wrong !== null) return wrong;
         continue;
       }
@@ -145,32 +155,52 @@ class Verifier {
     const { code } = this.unit;
     if (host.at !== from || host.end !== to || to - from !== length) return 'a copy of another length';
     for (let n = 0; n < length; n++) if (code[from + n] !== this.unit.guest[at + n]) return 'a copy that is none';
-    const { row } = guest;
-    if (row === null || row.needs !== null) return 'a copy of no instruction';
-    if (row.attributes.has('cpl0') || row.attributes.has('iopl')) return 'a copy of a privileged instruction';
-    if (row.attributes.has('sensitive')) return 'a copy of a sensitive instruction';
-    if (usesGs(guest)) return 'a copy that addresses monitor data';
-    if (row.attributes.has('ends') && !row.mnemonic.startsWith('UD')) return 'a copy of a transfer';
-    if (host.flags !== COMMITS) return 'a copy that does not commit';
-    return null;
+    return notToBeCopied(guest) ?? (host.flags !== COMMITS ? 'a copy that does not commit' : null);
   }
 
-  /** The guest's IRET, not left to ring -1 as a whole. */
-  private isReturn(index: number): boolean {
-    return this.guest[index]?.row?.mnemonic === 'IRET' && this.unit.instructions[index]!.treatment === 'in-cache';
+  private get asks(): boolean {
+    return (this.unit.mode & MODE_ASK) !== 0;
   }
 
-  /** The way out of ring 1 is taken in one form only, byte for byte. */
-  private judgeReturn({ at, from, to }: TranslatedInstruction, { operand16 }: GuestInstruction): string | null {
+  /** A store that asks first: one instruction, which could be copied as well, behind its gate. */
+  private judgeAsk(): string | null {
     const { unit } = this;
-    if (operand16 || (unit.mode & (MODE_IOPL | (3 << MODE_CPL_SHIFT))) !== 0) return `a return to an application at ${from}`;
+    const [guest] = this.guest;
     const wanted = new HostCode();
-    const gate = emitReturn(wanted, (unit.eip + at) | 0);
+    emitAsk(wanted, guest!.bytes, unit.eip | 0);
+    const side = wanted.sideTable();
+    const same = this.guest.length === 1 && wanted.bytes.every((byte, n) => unit.code[n] === byte) && side.every((word, n) => unit.sideTable[n] === word)
+      && this.exits.get(0)?.kind === 'callout';
+    return same ? notToBeCopied(guest!) : 'a store that asks';
+  }
+
+  /** An instruction that is taken in one form only, byte for byte: IRET, the way out of ring 1, and what changes CR0.TS. Or it is left to ring -1 as a whole. */
+  private isWhole(index: number): boolean {
+    const guest = this.guest[index];
+    const { treatment } = this.unit.instructions[index]!;
+    return treatment === 'in-cache' && guest !== undefined && (guest.row?.mnemonic === 'IRET' || guest.row?.mnemonic === 'CLTS' || isMoveToCr0(guest));
+  }
+
+  private judgeWhole({ at, from, to }: TranslatedInstruction, guest: GuestInstruction): string | null {
+    const { unit } = this;
+    const what = guest.row!.mnemonic === 'IRET' ? `a return to an application at ${from}` : `a change of CR0 at ${from}`;
+    const eip = (unit.eip + at) | 0;
+    const wanted = new HostCode();
+    let gate = -1;
+    if (((unit.mode >> MODE_CPL_SHIFT) & 3) !== 0) return what;
+    if (guest.row!.mnemonic === 'IRET') {
+      if (guest.operand16 || (unit.mode & MODE_IOPL) !== 0) return what;
+      gate = emitReturn(wanted, eip);
+    } else {
+      if (guest.lock) return what;
+      if (guest.row!.mnemonic === 'CLTS') emitClearTaskSwitched(wanted, eip);
+      else gate = emitMoveToCr0(wanted, eip, (eip + guest.bytes.length) | 0, guest.modrm & 7);
+    }
     const side = wanted.sideTable();
     const first = sideEntry(unit.sideTable, from) * SIDE_WORDS;
     const same = to - from === wanted.bytes.length && wanted.bytes.every((byte, n) => unit.code[from + n] === byte)
       && side.every((word, n) => unit.sideTable[first + n] === (n % SIDE_WORDS === 0 ? word + from : word));
-    return same && this.exits.get(from + gate)?.kind === 'callout' ? null : `a return to an application at ${from}`;
+    return same && (gate < 0 || this.exits.get(from + gate)?.kind === 'callout') ? null : what;
   }
 
   /** `index`: the guest instruction that the code works for, or -1 behind the last. */
@@ -274,7 +304,7 @@ class Verifier {
     if (exit !== undefined && (host.flags & COMMITS) !== 0) return `an exit commits at ${host.at}`;
     if (exit?.kind === 'lookup') return flow.dirty === 1 << ECX ? null : `registers at the lookup at ${host.at}`;
     if (exit !== undefined && flow.dirty !== 0) return `registers at the exit at ${host.at}`;
-    if (exit !== undefined && exit.kind !== 'pending') return null;
+    if (exit !== undefined && exit.kind !== 'pending' && !(this.asks && host.at === 0)) return null;
     if (row?.mnemonic === 'UD2' || row?.code === 'CF') return null;
     const after = this.effects(host, flow);
     if (typeof after === 'string') return after;
@@ -312,7 +342,7 @@ class Verifier {
   private effects(host: HostInstruction, flow: Flow): Flow | string {
     const { decoded } = host;
     const commits = (host.flags & COMMITS) !== 0;
-    const copy = this.unit.instructions.some(({ from, to, treatment }) => treatment === 'ident' && host.at >= from && host.at < to);
+    const copy = (this.asks && commits) || this.unit.instructions.some(({ from, to, treatment }) => treatment === 'ident' && host.at >= from && host.at < to);
     if (copy) return flow.dirty === 0 ? { dirty: 0, saved: 0 } : `registers in use at the copy at ${host.at}`;
     const written = writtenRegisters(decoded);
     const register = decoded.modrm < 0 ? -1 : (decoded.modrm >> 3) & 7;
@@ -342,6 +372,16 @@ class Verifier {
     const index = sideEntry(this.unit.sideTable, at);
     return index < 0 ? undefined : this.host[index];
   }
+}
+
+/** Why an instruction may not be copied, or null. */
+function notToBeCopied(guest: GuestInstruction): string | null {
+  const { row } = guest;
+  if (row === null || row.needs !== null) return 'a copy of no instruction';
+  if (row.attributes.has('cpl0') || row.attributes.has('iopl')) return 'a copy of a privileged instruction';
+  if (row.attributes.has('sensitive')) return 'a copy of a sensitive instruction';
+  if (usesGs(guest)) return 'a copy that addresses monitor data';
+  return row.attributes.has('ends') && !row.mnemonic.startsWith('UD') ? 'a copy of a transfer' : null;
 }
 
 /** Segment register that a POP names. */

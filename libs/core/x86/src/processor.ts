@@ -320,6 +320,7 @@ export class Processor {
       }
     }
     if (cpu.exit.access === null) translated.recover(cpu);
+    else if (cpu.stepResult === StepResult.Exit && cpu.exit.reason === ExitReason.WriteTrace) translated.traced(cpu);
     return true;
   }
 

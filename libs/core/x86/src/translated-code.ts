@@ -35,6 +35,8 @@ export interface TranslatedCode {
   readonly interruptFlag: boolean;
   /** The virtual EFLAGS.IOPL. */
   readonly iopl: number;
+  /** The virtual CR0.TS. */
+  readonly taskSwitched: boolean;
   /** Whether applications run as they are; else ring 3 is translated too. */
   readonly runsDirectly: boolean;
   /** The INTR line: an interrupt waits. */
@@ -49,6 +51,8 @@ export interface TranslatedCode {
   recover(cpu: Cpu): void;
   /** As `recover`, at a fault: true if it is for ring -1 to execute the guest's instruction (`cpu.exit` says so). */
   recoverFault(cpu: Cpu): boolean;
+  /** A store of translated code has met a write trace, and leaves for it. */
+  traced(cpu: Cpu): void;
   /** Guest code that was translated has been written: host page (byte offset in memory / 4096), bytes from, to. */
   sourceWritten(cpu: Cpu, hostPage: number, from: number, to: number): void;
   /** The guest's linear addresses may lead elsewhere now: those of the page that holds `linear`, or all (null). */
