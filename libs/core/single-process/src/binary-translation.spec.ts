@@ -54,11 +54,25 @@ describe('ringlet, unmodified, under binary translation', () => {
     expect(whole.machine.translations!.counts.misses).toBeGreaterThan(100);
   });
 
-  it('costs no message for a call and return once they are translated', async () => {
-    const few = await run('binary-translation', benches(4, ['empty', 'call-ret']));
-    const many = await run('binary-translation', benches(8, ['empty', 'call-ret']));
-    const messagesOf = ({ records }: Run): Record<string, number> => records.find(({ operation }) => operation === 'call-ret')!.messages;
-    expect(messagesOf(many)).toEqual(messagesOf(few));
+  it('sends no message for a call and return, nor for a system call, but to translate the code once', async () => {
+    const few = await run('binary-translation', benches(4, ['empty', 'call-ret', 'syscall']));
+    const many = await run('binary-translation', benches(8, ['empty', 'call-ret', 'syscall']));
+    for (const operation of ['call-ret', 'syscall'] as const) {
+      const [once, twice] = [few, many].map(({ records }) => records.find((record) => record.operation === operation)!);
+      expect([operation, once!.exits, twice!.exits]).toEqual([operation, {}, {}]);
+      expect(Object.keys(once!.messages).filter((subject) => subject !== 'translate')).toEqual([]);
+      expect(twice!.messages).toEqual(once!.messages);
+    }
+    const { counts } = many.whole.machine.translations!;
+    expect(counts.gates).toBeGreaterThan(9);
+  });
+
+  it('is told of a store to a page table by a callout once it has trapped often', async () => {
+    const translated = await run('binary-translation', benches(20, ['pte-modify', 'pte-modify-batch']));
+    const { exits } = translated.records.find(({ operation }) => operation === 'pte-modify')!;
+    expect((exits['callout'] ?? 0) + (exits['write-trace'] ?? 0)).toBe(20);
+    expect(exits['callout']).toBeGreaterThan(10);
+    expect(translated.records.find(({ operation }) => operation === 'pte-modify-batch')!.exits['write-trace'] ?? 0).toBe(0);
   });
 });
 
