@@ -3,7 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { connectNats, instanceName } from '@ringside/nats-transport';
-import { decodeTranslationRequest, encodeTranslationReply, readAskingVm, readHeader, TRANSLATE_SUBJECT, type ServiceStatus, type VmRecord, type VmStatistics } from '@ringside/protocol';
+import { decodeTranslationRequest, encodeTranslationReply, readAskingVm, readHeader, TRANSLATE_SUBJECT, type RegistersView, type ServiceStatus, type VmRecord, type VmStatistics } from '@ringside/protocol';
 import { isRefused, translate, type TranslationRequest, type TranslationUnit } from '@ringside/translation';
 import { repositoryRoot } from '../src/context.js';
 import type { RunningState } from '../src/session/state-file.js';
@@ -66,6 +66,10 @@ describe('two translators', () => {
     expect(await until(translators, (found) => found.length === 2)).toHaveLength(2);
     for (const vm of ['one', 'two']) await user.must(['vm', 'create', '--name', vm, '--path', 'binary-translation', '--clock', 'virtual', '--start']);
     for (const vm of ['one', 'two']) await until(() => show(vm), (record) => record.state === 'halted');
+    const { registers, segments } = await user.json<RegistersView>(['vm', 'registers', 'one']);
+    const listing = await user.must(['disassemble', '--translated', 'one', `0x${((segments.cs.base + registers.eip) >>> 0).toString(16)}`, '--count', '8']);
+    expect(listing).toMatch(/^unit [0-9a-f]{8}: \d+ bytes? became \d+, at 0x[0-9a-f]+ of monitor space$/m);
+    expect(listing).toMatch(/← commits$/m);
     const served = await translators();
     for (const { counters } of served) expect(counters['translations']).toBeGreaterThan(50);
     // The second machine's code is the first's: what the same translator has answered before is not translated again.

@@ -1,7 +1,7 @@
 import { Controller } from '@nestjs/common';
 import { Ctx, MessagePattern, Payload } from '@nestjs/microservices';
 import { ControlContext, FrameContext } from '@ringside/nats-transport';
-import { decodeApplyEffects, decodeMemoryRead, encodeAcknowledge, encodeMemoryData, type DisassembledLine, type MachineDigest, type MachineReport, type RegistersView, type VmStatistics } from '@ringside/protocol';
+import { decodeApplyEffects, decodeMemoryRead, encodeAcknowledge, encodeMemoryData, type DisassembledLine, type MachineDigest, type MachineReport, type RegistersView, type TranslatedView, type VmStatistics } from '@ringside/protocol';
 import { MachineHost } from './machine-host.js';
 
 /** What others ask of a VM's processor: `ringside.vm.<id>.cpu.<verb>`. */
@@ -60,6 +60,11 @@ export class CpuController {
   @MessagePattern('ringside.vm.{id}.cpu.disassemble', { idempotent: true })
   disassemble(@Payload() { address, count }: { address: number; count: number }, @Ctx() { vmId }: ControlContext): DisassembledLine[] {
     return this.machines.machine(vmId).disassemble(address, count);
+  }
+
+  @MessagePattern('ringside.vm.{id}.cpu.translated', { idempotent: true })
+  translated(@Payload() { address, count }: { address: number; count: number }, @Ctx() { vmId }: ControlContext): TranslatedView {
+    return this.machines.machine(vmId).translated(address, count);
   }
 
   @MessagePattern('ringside.vm.{id}.cpu.digest', { idempotent: true })

@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto';
 import { REGISTER_NAMES, SEGMENT_NAMES, VirtualMachine, digestWords, type Effect, type MachineHooks, type MachineState, type RegisterName, type SegmentName, type SegmentState } from '@ringside/machine';
+import { ControlFailure } from '@ringside/nats-transport';
 import type { ServiceRuntime } from '@ringside/nats-transport/service';
-import type { CreateMachine, DisassembledLine, MachineDigest, MachineReport, MemoryReadRequest, RegistersView, VmStatistics } from '@ringside/protocol';
+import type { CreateMachine, DisassembledLine, MachineDigest, MachineReport, MemoryReadRequest, RegistersView, TranslatedView, VmStatistics } from '@ringside/protocol';
 import { MachineTracer, type ExitMeter } from '@ringside/telemetry';
 import { BusSender } from './bus-sender.js';
 import { ExitSender, type GuestPosition } from './exit-sender.js';
+import { translatedView } from './translated-view.js';
 import { TranslatorSender } from './translator-sender.js';
 
 /** What a machine needs of the service that hosts it. */
@@ -108,6 +110,13 @@ export class HostedMachine {
 
   disassemble(address: number, count: number): DisassembledLine[] {
     return this.machine.processor.disassemble('linear', address, count).map((line) => ({ ...line, bytes: Buffer.from(line.bytes).toString('hex') }));
+  }
+
+  /** @throws ControlFailure on a path that translates nothing */
+  translated(address: number, count: number): TranslatedView {
+    const { translations, processor } = this.machine;
+    if (translations === null) throw new ControlFailure('wrong-state', `${this.order.spec.id} runs on ${this.order.spec.path}: its code is not translated`);
+    return translatedView(translations, processor, address >>> 0, count);
   }
 
   /** End digests; the machine must stand. */

@@ -109,6 +109,36 @@ describe('a translation miss', () => {
   });
 });
 
+describe('what disassemble --translated asks', () => {
+  it('shows units as they stand in the cache, chained by now, each instruction with what became of it; goes on behind the last', async () => {
+    translator(translate);
+    const hosted = machine();
+    // The jump leaves by its gate before it is chained: twice through the code.
+    hosted.apply([{ kind: 'memory', space: 'guest', address: START + 5, bytes: Uint8Array.of(0x49, 0x75, 0xf8, 0xf4) }, { kind: 'register', register: 'ecx', value: 3 }]);
+    await end(hosted);
+    const { eip, units } = hosted.translated(START, 4);
+    expect(eip).toBe(START);
+    expect(units.map((unit) => [unit.eip, unit.guestBytes])).toEqual([[START, 4], [START + 4, 1]]);
+    const [first] = units;
+    expect(first!.at).toBeGreaterThan(0);
+    expect(first!.rows.map(({ guest, treatment }) => [guest?.text.split(' ')[0], treatment])).toEqual([['push', 'in-cache'], ['cli', 'in-cache'], ['jmp', 'direct']]);
+    expect(first!.exits).toEqual([{ at: expect.any(Number), kind: 'direct', target: START + 5, chainedTo: START + 5 }]);
+    expect(first!.rows[1]).toMatchObject({ why: expect.stringContaining('virtual IF'), host: [{ commits: true }] });
+  });
+
+  it('translates for the reader what the machine has not come to, and changes nothing by it', async () => {
+    translator(translate);
+    const hosted = machine();
+    await end(hosted);
+    const before = hosted.statistics().translation;
+    const { units } = hosted.translated(START + 4, 1);
+    expect(units).toMatchObject([{ eip: START + 4, at: null, guestBytes: 1, rows: [{ treatment: 'callout', why: expect.stringContaining('INT3') }] }]);
+    expect(hosted.statistics().translation).toEqual(before);
+    expect(asked).toHaveLength(2);
+    expect(hosted.translated(0xf000_0000, 4)).toEqual({ eip: 0xf000_0000, units: [] });
+  });
+});
+
 describe('an answer that is not taken', () => {
   const honest = (request: TranslationRequest): TranslationUnit => translate(request) as TranslationUnit;
   const code = (edit: (code: Uint8Array) => void): Answer => (request) => {

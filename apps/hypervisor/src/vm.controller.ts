@@ -2,7 +2,7 @@ import { Controller } from '@nestjs/common';
 import { MessagePattern } from '@nestjs/microservices';
 import type { VmSpec } from '@ringside/machine';
 import { ServiceRuntime } from '@ringside/nats-transport/service';
-import type { DisassembledLine, MachineReport, RegistersView, VmRecord, VmReference, VmStatistics } from '@ringside/protocol';
+import type { DisassembledLine, MachineReport, RegistersView, TranslatedView, VmRecord, VmReference, VmStatistics } from '@ringside/protocol';
 import { VmRegistry } from './vm-registry.js';
 
 /** A VM's life, for people and scripts. What only its processor knows is asked there. */
@@ -76,6 +76,12 @@ export class VmController {
   disassemble({ vmId, address, count }: VmReference & { address: number; count: number }): Promise<DisassembledLine[]> {
     this.registry.machine(vmId);
     return this.runtime.client.cpu(vmId, 'disassemble', { address, count });
+  }
+
+  @MessagePattern('ringside.ctl.vm.translated', { idempotent: true })
+  translated({ vmId, address, count }: VmReference & { address: number; count: number }): Promise<TranslatedView> {
+    this.registry.machine(vmId);
+    return this.runtime.client.cpu(vmId, 'translated', { address, count });
   }
 
   /** guest-cpu reports; a VM that has been deleted meanwhile is nobody's news. */

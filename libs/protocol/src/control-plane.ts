@@ -1,5 +1,6 @@
 import type { GuestPaging, VirtualState } from '@ringside/x86';
 import type { MachineState, MachineStatistics, RegisterName, SegmentName, SegmentState, VmSpec } from '@ringside/machine';
+import type { ListingRow, UnitExit } from '@ringside/translation';
 import type { ConsoleVerb, ControlVerb, CpuVerb } from './subjects.js';
 
 /**
@@ -47,6 +48,17 @@ export interface RegistersView {
   segments: Record<SegmentName, SegmentState>;
 }
 export interface DisassembledLine { address: number; bytes: string; text: string }
+/** Binary translation: guest code from an EIP on beside its translation, unit by unit; empty where no code is mapped. */
+export interface TranslatedView { eip: number; units: TranslatedUnitView[] }
+export interface TranslatedUnitView {
+  eip: number;
+  /** Where its code lies in monitor space; null: the VM has not come here yet, and the unit was made for the reader. */
+  at: number | null;
+  guestBytes: number; hostBytes: number;
+  rows: ListingRow[];
+  /** By offset in its code: where it leaves, and the EIP of the unit that this exit is chained to. */
+  exits: { at: number; kind: UnitExit['kind']; target: number | null; chainedTo: number | null }[];
+}
 export interface VmReference { vmId: string }
 export interface ImageChunk { sha256: string; totalBytes: number; offset: number; data: string }
 /** Image bytes in one control message: base64 of this still fits NATS' default of 1 MiB. */
@@ -80,6 +92,8 @@ export interface ControlMessages extends Record<ControlVerb, { request: unknown;
   'vm.step': { request: VmReference & { instructions?: number; exits?: number }; reply: RegistersView };
   'vm.stats': { request: VmReference; reply: VmStatistics };
   'vm.disassemble': { request: VmReference & { address: number; count: number }; reply: DisassembledLine[] };
+  /** `wrong-state` on every other path. */
+  'vm.translated': { request: VmReference & { address: number; count: number }; reply: TranslatedView };
   'image.put': { request: ImageChunk; reply: { receivedBytes: number; complete: boolean } };
   'image.has': { request: { sha256: string }; reply: { present: boolean } };
   'image.fetch': { request: { sha256: string; offset: number }; reply: ImageChunk };
@@ -104,6 +118,7 @@ export interface CpuMessages extends Partial<Record<CpuVerb, { request: unknown;
   step: { request: { instructions?: number; exits?: number }; reply: RegistersView };
   stats: { request: Record<string, never>; reply: VmStatistics };
   disassemble: { request: { address: number; count: number }; reply: DisassembledLine[] };
+  translated: { request: { address: number; count: number }; reply: TranslatedView };
   digest: { request: Record<string, never>; reply: MachineDigest };
   /** The machine ends (`stopped`, with the reason given) and can still be looked at. */
   stop: { request: { why: string }; reply: MachineReport };

@@ -6,13 +6,13 @@ import { exitReasonName } from '@ringside/x86';
  * On a VM's subjects its id is one token, so a subject permission (`ringside.vm.7.>`) is an isolation boundary.
  */
 export type SubjectGroup = 'exit' | 'io' | 'cpu' | 'console';
-export type CpuVerb = 'read' | 'effects' | 'run' | 'pause' | 'kick' | 'registers' | 'step' | 'stats' | 'stop' | 'release' | 'disassemble' | 'digest';
+export type CpuVerb = 'read' | 'effects' | 'run' | 'pause' | 'kick' | 'registers' | 'step' | 'stats' | 'stop' | 'release' | 'disassemble' | 'translated' | 'digest';
 export type ConsoleVerb = 'in' | 'out' | 'fetch';
 
 /** What a control-plane verb is for, and who answers it. */
 export const CONTROL_VERBS = [
   // People and scripts → hypervisor
-  'vm.create', 'vm.list', 'vm.show', 'vm.start', 'vm.pause', 'vm.stop', 'vm.delete', 'vm.registers', 'vm.step', 'vm.stats', 'vm.disassemble',
+  'vm.create', 'vm.list', 'vm.show', 'vm.start', 'vm.pause', 'vm.stop', 'vm.delete', 'vm.registers', 'vm.step', 'vm.stats', 'vm.disassemble', 'vm.translated',
   'image.put', 'image.has',
   // People and scripts → device-model
   'document.list', 'document.fetch',
