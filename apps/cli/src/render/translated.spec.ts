@@ -21,20 +21,20 @@ const VIEW: TranslatedView = {
 
 describe('renderTranslated', () => {
   test('both sides, unit by unit: where it lies, why, what commits, where it leaves', () => {
-    expect(renderTranslated(VIEW, { paint: (text) => text }).map((line) => line.replace(/ {3,}/g, ' | ').trimStart())).toEqual([
+    expect(renderTranslated(VIEW, { paint: (text) => text }).map((line) => line.trim().replace(/ {2,}/g, ' | '))).toEqual([
       'unit c0100000: 3 bytes became 16, at 0x83000 of monitor space',
-      '| ; in-cache: clears the virtual IF',
-      'c0100000  fa | cli | +00  65 c6 05 05 00 … | mov byte ptr gs:[5h],0  ← commits',
-      'c0100001  89 d8 | mov eax,ebx | +08  89 d8 | mov eax,ebx  ← commits',
-      '| ; exit',
-      '| +0a  e9 00 00 00 00 | jmp 0000000fh',
+      '; in-cache: clears the virtual IF',
+      'c0100000 | fa | cli | +00 | 65 c6 05 05 00 … | mov byte ptr gs:[5h],0 | ← commits',
+      'c0100001 | 89 d8 | mov eax,ebx | +08 | 89 d8 | mov eax,ebx | ← commits',
+      '; exit',
+      '+0a | e9 00 00 00 00 | jmp 0000000fh',
       'leaves at +0a: chained to the unit of c0100003',
       '',
       'unit c0100003: 1 byte became 2, not translated yet: made for this listing',
-      '| ; callout: HLT is privileged',
-      'c0100003  f4 | hlt | +00  cd 83 | int 83h',
+      '; callout: HLT is privileged',
+      'c0100003 | f4 | hlt | +00 | cd 83 | int 83h',
       'leaves at +00: to ring -1, a callout',
-    ].map((line) => line.trimStart()));
+    ]);
   });
 
   test('where nothing is mapped it says so', () => {
