@@ -110,7 +110,7 @@ it.each([['IOPL 0', 0], ['IOPL 3', MODE_IOPL]])('every copied encoding does the 
  * Irvine's seventeen (USENIX Security 2000, Table 3), the privileged instructions of SDM Vol. 3A 5.9, those of IOPL (Vol. 1 19.5.1), what goes
  * through descriptor tables or gates, and every transfer.
  */
-const NEVER: readonly [name: string, ...bytes: (number | `/${number}`)[]][] = [
+const NEVER: readonly (readonly [name: string, ...bytes: (number | `/${number}`)[]])[] = [
   ['SGDT', 0x0f, 0x01, '/0'], ['SIDT', 0x0f, 0x01, '/1'], ['SLDT', 0x0f, 0x00, '/0'], ['STR', 0x0f, 0x00, '/1'], ['SMSW', 0x0f, 0x01, '/4'], ['PUSHF', 0x9c], ['POPF', 0x9d],
   ['LAR', 0x0f, 0x02], ['LSL', 0x0f, 0x03], ['VERR', 0x0f, 0x00, '/4'], ['VERW', 0x0f, 0x00, '/5'],
   ['PUSH ES', 0x06], ['PUSH CS', 0x0e], ['PUSH SS', 0x16], ['PUSH DS', 0x1e], ['PUSH FS', 0x0f, 0xa0], ['PUSH GS', 0x0f, 0xa8],
