@@ -69,6 +69,21 @@ describe('a translation miss', () => {
     expect(translation).toMatchObject({ misses: 2, installed: 2, guestBytes: 5, recomputed: 0 });
   });
 
+  it('sends as much code as a unit can be made of, and gets the unit of the whole page', async () => {
+    let sent = 0;
+    translator((request) => {
+      sent = Math.max(sent, request.bytes.length);
+      return translate(request);
+    });
+    // Twelve of the longest instructions that there are (MOV [disp32], imm32 with eight prefixes, 15 bytes), then HLT.
+    const long = [0x3e, 0x3e, 0x3e, 0x3e, 0x3e, 0xc7, 0x05, 0x00, 0x40, 0x00, 0x00, 1, 2, 3, 4];
+    const hosted = machine({ recomputeOneIn: 1 });
+    hosted.apply([{ kind: 'memory', space: 'guest', address: START, bytes: Uint8Array.from([...Array.from({ length: 12 }, () => long).flat(), 0xf4]) }]);
+    expect(await end(hosted)).toMatchObject({ state: 'shutdown', why: `HLT at ${START + 180}` });
+    expect(sent).toBe(180);
+    expect(hosted.statistics().translation).toMatchObject({ installed: 2, guestBytes: 181, recomputed: 2 });
+  });
+
   it('is a span that says where, what and how large, with the message under it, in the operation\'s trace', async () => {
     translator(translate);
     const hosted = machine();

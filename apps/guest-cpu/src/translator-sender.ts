@@ -3,7 +3,7 @@ import { NO_COST, TranslationError, UnreachableError, type ExitCost, type Transl
 import { EXIT_POLICY, type NatsClient, type ResendPolicy } from '@ringside/nats-transport';
 import { decodeTranslationReply, encodeTranslationRequest, TRANSLATE_SUBJECT, type CreateMachine } from '@ringside/protocol';
 import { Attribute, messaging, type MachineTracer, type OpenSpan } from '@ringside/telemetry';
-import type { PlacedUnit, TranslationRequest, UnitRejected } from '@ringside/translation';
+import { MOST_INSTRUCTIONS, type PlacedUnit, type TranslationRequest, type UnitRejected } from '@ringside/translation';
 import type { GuestPosition } from './exit-sender.js';
 
 /**
@@ -11,6 +11,9 @@ import type { GuestPosition } from './exit-sender.js';
  * starts again after a fault finds its VMs still waiting.
  */
 const PATIENCE = 6;
+
+/** No unit is longer (SDM Vol. 2A 2.3.11: an instruction has at most 15 bytes): the rest of the page need not travel, and changes in it ask for no new translation. */
+const MOST_BYTES = MOST_INSTRUCTIONS * 15;
 
 /** Any translator at the far end of a message. */
 export class TranslatorSender implements TranslatorPort {
@@ -29,7 +32,7 @@ export class TranslatorSender implements TranslatorPort {
     const spans = this.tracer?.miss('translate', () => this.attributes(request), { [Attribute.Epoch]: epoch, [Attribute.Seq]: seq, ...messaging(spec.id, null, 'translate') }) ?? null;
     this.asked = new AbortController();
     try {
-      const reply = await this.client.call(TRANSLATE_SUBJECT, encodeTranslationRequest(request, { vmId: spec.id, epoch, seq }, spans?.message.context ?? null), this.policy, this.asked.signal);
+      const reply = await this.client.call(TRANSLATE_SUBJECT, encodeTranslationRequest({ ...request, bytes: request.bytes.subarray(0, MOST_BYTES) }, { vmId: spec.id, epoch, seq }, spans?.message.context ?? null), this.policy, this.asked.signal);
       spans?.message.end();
       this.whole = spans?.whole ?? null;
       return decodeTranslationReply(reply);

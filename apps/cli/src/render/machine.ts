@@ -22,8 +22,8 @@ export function renderVmList(records: readonly VmRecord[], terminal: Terminal): 
 
 const shortImage = (reference: string): string => reference.startsWith('sha256:') ? `${reference.slice(0, 7 + 12)}…` : reference;
 
-/** `misled`: from its statistics, where they can be had. */
-export function renderVm(record: VmRecord, terminal: Terminal, misled: MachineStatistics['misled'] = null): string[] {
+/** `misled`, `translation`: from its statistics, where they can be had. */
+export function renderVm(record: VmRecord, terminal: Terminal, { misled = null, translation = null }: Pick<MachineStatistics, 'misled' | 'translation'> = {}): string[] {
   const { spec, state, why, progress, controls, epoch } = record;
   const rows: [string, string][] = [
     ['state', `${terminal.paint(state, stateStyle(state))}: ${why}`],
@@ -37,6 +37,10 @@ export function renderVm(record: VmRecord, terminal: Terminal, misled: MachineSt
   if (spec.grantedPorts.length > 0) rows.push(['granted ports', spec.grantedPorts.map(({ from, to }) => `${hex(from)}-${hex(to)}`).join(' ')]);
   if (progress !== null) rows.push(['progress', `${grouped(progress.retired)} instructions retired, ${grouped(progress.executed)} executed, ${duration(progress.virtualNs)} of guest time`]);
   if (misled !== null) rows.push(['misled', terminal.paint(misledSentence(misled), 'yellow')]);
+  if (translation !== null) {
+    const { installed, guestBytes, hostBytes, invalidated, callouts } = translation;
+    rows.push(['translation', `${grouped(installed)} units, ${grouped(guestBytes)} bytes of the guest's code became ${grouped(hostBytes)}; ${grouped(invalidated)} dropped because their code was written; ${grouped(callouts)} callouts`]);
+  }
   if (controls !== null) rows.push(['controls', describeControls(controls)]);
   const width = Math.max(...rows.map(([name]) => name.length));
   return [terminal.paint(spec.id, 'bold'), ...rows.map(([name, text]) => `  ${name.padEnd(width)}  ${text}`)];

@@ -3,7 +3,7 @@ import type { Style, Terminal } from '../terminal.js';
 import { spanTree, walk, type Trace } from '../traces/trace.js';
 import { duration } from './units.js';
 
-const styles: Record<string, Style> = { 'guest-cpu': 'cyan', hypervisor: 'magenta', 'device-model': 'yellow' };
+const styles: Record<string, Style> = { 'guest-cpu': 'cyan', hypervisor: 'magenta', 'device-model': 'yellow', translator: 'green' };
 const BAR = 30;
 const SERVICE = 12;
 const DURATION = 8;
@@ -33,8 +33,9 @@ export function renderWaterfall(trace: Trace, terminal: Pick<Terminal, 'paint' |
   return lines;
 }
 
-/** What tells two spans of one name apart: the address, where the name does not say the device. */
+/** What tells two spans of one name apart: the address, where the name does not say the device; of a miss the guest code and what it became. */
 function detail({ attributes }: SpanRecord): string {
+  if (attributes['ringside.unit.at'] !== undefined) return ` (${attributes['ringside.guest.eip']}, ${attributes['ringside.unit.guest_bytes']} → ${attributes['ringside.unit.host_bytes']} bytes)`;
   const address = attributes['ringside.address'];
   return address === undefined || attributes['ringside.device.id'] !== undefined ? '' : ` (${typeof address === 'number' ? `0x${address.toString(16)}` : address})`;
 }
