@@ -29,7 +29,7 @@ export interface OperationResult {
   translation: Translation | null;
   /** The total of the path less that of native for the same operation; null on native, or where native was not run. */
   addsOverNative: { retired: number; executed: number; exits: number; messages: number } | null;
-  /** Modelled clocks: cycles of the last repetition on that hardware, the measuring loop taken off (boot: the whole). Null otherwise. */
+  /** Modelled clocks: cycles of the last repetition on that hardware, the measuring loop and what is done once for all taken off (boot: the whole). Null otherwise. */
   cycles: number | null;
   /** Modelled clocks: what they are made of, the measuring loop among it. Null otherwise. */
   primitives: PrimitiveCounts | null;

@@ -30,10 +30,10 @@ describe('OperationRecorder', () => {
 
   it('says what all of it is made of, and its last repetition', () => {
     const recorder = new OperationRecorder();
-    const moment = (retired: number, instruction: number, irets: number) => ({ ...at(retired), primitives: { instruction, 'iret': irets } });
+    const moment = (retired: number, instruction: number, irets: number) => ({ ...at(retired), primitives: { instruction, 'iret': irets }, recurring: { instruction, 'iret': 5 } });
     recorder.mark({ kind: MarkKind.Begin, operation: OPERATIONS.in }, moment(100, 1_000, 5));
     recorder.mark({ kind: MarkKind.Lap, operation: OPERATIONS.in }, moment(110, 1_100, 7));
-    recorder.mark({ kind: MarkKind.Lap, operation: OPERATIONS.in }, moment(120, 1_110, 7));
+    recorder.mark({ kind: MarkKind.Lap, operation: OPERATIONS.in }, moment(120, 1_110, 8));
     expect(recorder.mark({ kind: MarkKind.End, operation: OPERATIONS.in }, moment(121, 1_111, 8))).toMatchObject({ primitives: { instruction: 111, 'iret': 3 }, lastRepetition: { instruction: 10 } });
     expect(recorder.records[0]!.lastRepetition).toEqual({ instruction: 10 });
   });

@@ -4,7 +4,7 @@ import { primitivesBetween } from './modelled/machine-meter.js';
 import { increment, MAX_LAPS, MAX_RECORDS, operationName, type OperationRecord, type TranslationCounts } from './statistics.js';
 
 /** The processor's clocks at one moment. */
-export interface Moment { retired: number; executed: number; virtualNs: number; wallNs: number; /** Requests sent again so far. */ resends: number; primitives?: PrimitiveCounts; /** Binary translation. */ translation?: TranslationCounts }
+export interface Moment { retired: number; executed: number; virtualNs: number; wallNs: number; /** Requests sent again so far. */ resends: number; primitives?: PrimitiveCounts; /** Of those, what is not done once for all. */ recurring?: PrimitiveCounts; /** Binary translation. */ translation?: TranslationCounts }
 
 /**
  * Turns marks into operation records. At most one operation is open at a time: a Begin while another is open leaves the other
@@ -16,7 +16,7 @@ export class OperationRecorder {
   private open: OperationRecord | null = null;
   private since: Moment | null = null;
   private lastLapNs = 0;
-  private lastLapPrimitives: PrimitiveCounts = {};
+  private lastLapRecurring: PrimitiveCounts = {};
 
   get current(): OperationRecord | null {
     return this.open;
@@ -38,7 +38,7 @@ export class OperationRecorder {
     this.open = record;
     this.since = moment;
     this.lastLapNs = moment.wallNs;
-    this.lastLapPrimitives = moment.primitives ?? {};
+    this.lastLapRecurring = moment.recurring ?? {};
     return record;
   }
 
@@ -54,9 +54,9 @@ export class OperationRecorder {
       open.repetitions++;
       if (open.wall.lapsNs.length < MAX_LAPS) open.wall.lapsNs.push(moment.wallNs - this.lastLapNs);
       this.lastLapNs = moment.wallNs;
-      if (moment.primitives !== undefined) {
-        open.lastRepetition = primitivesBetween(this.lastLapPrimitives, moment.primitives);
-        this.lastLapPrimitives = moment.primitives;
+      if (moment.recurring !== undefined) {
+        open.lastRepetition = primitivesBetween(this.lastLapRecurring, moment.recurring);
+        this.lastLapRecurring = moment.recurring;
       }
       return null;
     }

@@ -49,7 +49,7 @@ export interface OperationRecord {
   messages: Record<string, number>;
   /** What all of it was made of, for the modelled clock: the processor's work, transitions, the monitor's work. */
   primitives?: PrimitiveCounts;
-  /** The same of the last repetition alone, when every cache is as warm as it gets; absent before the first has ended. */
+  /** The same of the last repetition alone, less what is done once for all (code translated and chained); absent before the first has ended. */
   lastRepetition?: PrimitiveCounts;
   /** Binary translation: what the translation cache did meanwhile. */
   translation?: TranslationCounts;

@@ -10,7 +10,7 @@ import { MachineBooks } from './machine-books.js';
 import { OPERATIONS, parseMark, type Mark } from './mark.js';
 import { modelledTable } from './modelled/clock.js';
 import { modelledCycles, type CostTable } from './modelled/cost-table.js';
-import { MachineMeter } from './modelled/machine-meter.js';
+import { MachineMeter, primitivesBetween } from './modelled/machine-meter.js';
 import type { Moment, OperationRecorder } from './operation-recorder.js';
 import { readRegisters, readSegments } from './read-state.js';
 import { StateHash } from './state-hash.js';
@@ -460,10 +460,11 @@ export class VirtualMachine {
 
   private moment(): Moment {
     const { processor } = this;
+    const primitives = this.meter.total(processor.executed, eventCounts(processor.cpu));
     return {
       retired: processor.retired, executed: processor.executed, virtualNs: this.now, wallNs: this.ports.wallClock(), resends: this.ports.resends?.() ?? 0,
       ...(this.translations === null ? {} : { translation: { ...this.translations.counts } }),
-      primitives: this.meter.total(processor.executed, eventCounts(processor.cpu)),
+      primitives, recurring: primitivesBetween(this.meter.once(this.translations?.counts.directExits ?? 0), primitives),
     };
   }
 

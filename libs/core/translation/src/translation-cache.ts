@@ -57,7 +57,7 @@ export class TranslationCache implements TranslatedCode {
   readonly marks: Uint8Array;
   /** What the last miss needs; the machine asks a translator and calls `install`. */
   missing: TranslationRequest | null = null;
-  readonly counts = { misses: 0, installed: 0, recomputed: 0, chained: 0, invalidated: 0, lookups: 0, gates: 0, callouts: 0, storesAsked: 0, storesReverted: 0, flushes: 0, hostBytes: 0, guestBytes: 0 };
+  readonly counts = { misses: 0, installed: 0, recomputed: 0, directExits: 0, chained: 0, invalidated: 0, lookups: 0, gates: 0, callouts: 0, storesAsked: 0, storesReverted: 0, flushes: 0, hostBytes: 0, guestBytes: 0 };
 
   private readonly codeStart: number;
   private readonly codeEnd: number;
@@ -156,7 +156,7 @@ export class TranslationCache implements TranslatedCode {
     this.gates.enter(cpu, event, returnEip, length, (field, value) => this.setField(field, value));
   }
 
-  gate(cpu: Cpu): 'go-on' | 'exit' {
+  gate(cpu: Cpu): 'go-on' | 'told' | 'exit' {
     const { i32 } = cpu;
     const at = i32[EIP]!;
     if (this.gates.at(at) !== null) {
@@ -177,6 +177,7 @@ export class TranslationCache implements TranslatedCode {
     }
     switch (exit?.kind) {
       case 'direct': {
+        this.counts.directExits++;
         const source = placed.source + ((exit.target | 0) - (placed.unit.eip | 0));
         const target = this.byEip.get(exit.target | 0)?.find((unit) => unit.source === source && unit.secondSource < 0 && ((unit.unit.mode ^ placed.unit.mode) & ~MODE_ASK) === 0);
         if (target === undefined || placed.dead) this.recover(cpu);
@@ -190,7 +191,7 @@ export class TranslationCache implements TranslatedCode {
       case 'callout':
         if ((placed.unit.mode & MODE_ASK) !== 0) {
           this.ask(cpu, placed);
-          return 'go-on';
+          return 'told';
         }
         this.callout(cpu, placed, exit.instruction);
         return 'exit';

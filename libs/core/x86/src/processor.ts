@@ -260,7 +260,7 @@ export class Processor {
       if (translated && done === 0) i32[INTERRUPT_SHADOW] = shadow;
       // The instruction (or all of several) completed.
       if (done > 0) this.boundariesLeft--;
-      if (replaying) this.forgetReplay();
+      if (replaying && (!translated || done > 0)) this.forgetReplay();
       if (single) {
         if ((flags & RF) !== 0 && (!translated || done > 0)) i32[EFLAGS_SYSTEM]! &= ~RF;
         if ((flags & TF) !== 0 && done > 0 && i32[INTERRUPT_SHADOW] !== SHADOW_MOV_SS && !(isSoftwareInterrupt(cpu.code.slots[i32[CURRENT_SLOT]!]!) && (i32[EFLAGS_SYSTEM]! & TF) === 0)) i32[TRAP_DUE]! |= DR6_SINGLE_STEP;
@@ -304,14 +304,14 @@ export class Processor {
     }
   }
 
-  /** What translated code left with. False: it goes on. An access is answered in the middle of it; for anything else the guest is put back first. */
+  /** What translated code left with. False: it goes on. An access of its first host instruction is answered there; for anything else the guest is put back first. */
   private leavesTranslated(translated: TranslatedCode): boolean {
     const { cpu } = this;
     if (cpu.exit.reason === ExitReason.TranslationMiss && cpu.stepResult === StepResult.Exit) {
       try {
-        if (translated.gate(cpu) === 'exit') return true;
-        cpu.f64[TRANSLATION_GATES]! += 1;
-        return false;
+        const way = translated.gate(cpu);
+        if (way === 'go-on') cpu.f64[TRANSLATION_GATES]! += 1;
+        return way === 'exit';
       } catch (thrown) {
         if (thrown === EXIT) return true;
         if (thrown !== FAULT) throw thrown;
@@ -319,8 +319,9 @@ export class Processor {
         return false;
       }
     }
-    if (cpu.exit.access === null) translated.recover(cpu);
-    else if (cpu.stepResult === StepResult.Exit && cpu.exit.reason === ExitReason.WriteTrace) translated.traced(cpu);
+    if (cpu.exit.access !== null && cpu.stepResult === StepResult.Exit && cpu.exit.reason === ExitReason.WriteTrace) translated.traced(cpu);
+    // An access in the middle of a sequence: all of it runs again, with the answers to its accesses in their order.
+    if (cpu.exit.access === null || this.insideInstruction) translated.recover(cpu);
     return true;
   }
 

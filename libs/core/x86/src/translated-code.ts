@@ -45,8 +45,8 @@ export interface TranslatedCode {
   enter(cpu: Cpu): boolean;
   /** An INT n of an application goes through a gate of the monitor's IDT that leads into translated code: `returnEip` is pushed, `length` is its length. */
   enterGate(cpu: Cpu, event: ProcessorEvent, returnEip: number, length: number): void;
-  /** Translated code stands at a gate. `go-on`: look at the state again; `exit`: `cpu.exit` says what ring -1 is asked. */
-  gate(cpu: Cpu): 'go-on' | 'exit';
+  /** Translated code stands at a gate. `go-on`: look at the state again; `told`: what stands behind it will leave for ring -1; `exit`: `cpu.exit` says what ring -1 is asked. */
+  gate(cpu: Cpu): 'go-on' | 'told' | 'exit';
   /** Give up translated code: EIP and all registers are the guest's, as before its instruction (or behind it, once that has committed). */
   recover(cpu: Cpu): void;
   /** As `recover`, at a fault: true if it is for ring -1 to execute the guest's instruction (`cpu.exit` says so). */
