@@ -1,5 +1,6 @@
 /**
- * `bench cpu`: million guest instructions a second of the five loops (loops.c), and how many times longer they take than on the host's own processor.
+ * `bench cpu`: million guest instructions a second of the five loops (loops.c), how many times longer they take than on the host's own processor, and how fast the same
+ * loops run on each path beside native.
  *
  *   node dist/apps/bench-cpu.mjs [--json] [--repeat N] [--elf FILE [ARGUMENT …]]
  */
@@ -9,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { benchProgram, geometricMean, LOOPS, type LoopResult } from './bench-cpu.js';
+import { benchPaths, type PathColumn } from './paths.js';
 
 /** `ringside bench cpu --json`. */
 export interface CpuReport {
@@ -16,6 +18,8 @@ export interface CpuReport {
   /** `hostRatio`: guest time ÷ time of the same program on the host's processor; null where that cannot run 32-bit x86 Linux programs. */
   loops: (LoopResult & { hostRatio: number | null })[];
   geometricMeanMips: number;
+  /** A column per path: speed over native's; empty with --elf. */
+  paths: PathColumn[];
   node: string;
 }
 
@@ -38,7 +42,7 @@ const programs = values.elf === undefined
   ? LOOPS.map(({ loop, selector, count }) => ({ loop, args: [selector, String(count)], warmUp: [selector, String(Math.ceil(count / 10))], more: [selector, String(count * 10)] }))
   : [{ loop: basename(values.elf), args: positionals, warmUp: positionals, more: null }];
 
-const report: CpuReport = { schema: 'ringside.bench-cpu/1', loops: [], geometricMeanMips: 0, node: process.version };
+const report: CpuReport = { schema: 'ringside.bench-cpu/1', loops: [], geometricMeanMips: 0, paths: [], node: process.version };
 const directory = mkdtempSync(join(tmpdir(), 'ringside-bench-'));
 try {
   const host = join(directory, 'host');
@@ -56,7 +60,22 @@ try {
   rmSync(directory, { recursive: true, force: true });
 }
 report.geometricMeanMips = geometricMean(report.loops);
-console.log(values.json ? JSON.stringify(report, null, 2) : `geometric mean ${report.geometricMeanMips.toFixed(1)} MIPS (ring 3, paging, limit checks and self-modification checks on; ${process.version})`);
+if (!values.json) console.log(`geometric mean ${report.geometricMeanMips.toFixed(1)} MIPS (ring 3, paging, limit checks and self-modification checks on; ${process.version})`);
+if (values.elf === undefined) {
+  try {
+    report.paths = await benchPaths(elf, repeat, now);
+  } catch (error) {
+    fail(error instanceof Error ? error.message : String(error));
+  }
+}
+console.log(values.json ? JSON.stringify(report, null, 2) : table(report.paths));
+
+/** The same loops on each path, over native. */
+function table(columns: readonly PathColumn[]): string {
+  if (columns.length === 0) return '';
+  const head = `\n${'× native (same engine, medians of pairs)'.padEnd(40)}${LOOPS.map(({ loop }) => loop.padStart(9)).join('')}     mean`;
+  return [head, ...columns.map(({ column, ring, ratios, geometricMean: mean }) => `${`${column}${ring === 3 ? ', ring 3' : ', ring 0'}`.padEnd(40)}${ratios.map(({ ratio }) => ratio.toFixed(2).padStart(9)).join('')}${mean.toFixed(2).padStart(9)}`)].join('\n');
+}
 
 /** Seconds on the host: what nine times the work takes longer, so that starting a process is not in it. Null where the program cannot run there. */
 function timeOnHost(program: string, args: readonly string[], more: readonly string[] | null, status: number): number | null {
