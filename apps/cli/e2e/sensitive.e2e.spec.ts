@@ -4,6 +4,8 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { repositoryRoot } from '../src/context.js';
 import type { SensitiveReport, Verdict } from '../src/sensitive/result.js';
+import { sensitiveSentences } from '../src/render/sensitive.js';
+import { generatedBlocks } from './pages.js';
 import { User } from './ringside.js';
 
 let user: User;
@@ -37,6 +39,10 @@ describe('sensitive, over the bus', () => {
     const leaks = ['sgdt-3', 'sidt-3', 'sldt-3', 'str-3', 'smsw-3'];
     expect(notSame('binary-translation, no UMIP')).toEqual(leaks);
     expect(notSame('trap-and-emulate')).toEqual(expect.arrayContaining(['pushf-0', 'popf-sets-0', 'popf-clears-0', 'push-cs-0', 'iret-0', ...leaks]));
+  });
+
+  test('docs/paths says the same', () => {
+    expect(generatedBlocks(/^\.\/ringside sensitive /).map(({ text }) => text.split('\n'))).toEqual([sensitiveSentences(report)]);
   });
 
   test('a paravirtualized kernel is shown its ring', () => {

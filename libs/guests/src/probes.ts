@@ -189,7 +189,7 @@ const withRpl1 = ({ kernelData }: ProbeLayout): number => requestRing1(kernelDat
 
 const selectors = (ring: 0 | 3): Probe[] => [
   { id: `push-cs-${ring}`, instruction: 'PUSH seg', text: 'push cs', ring, shows: 'the ring, as RPL of CS', expected: `RPL ${ring}`, source: 'PUSH', emit: ({ code }) => code.emit(0x0e), keep: popValue, seen: seenRing },
-  { id: `mov-ss-${ring}`, instruction: 'MOV r, seg', text: 'mov eax, ss', ring, shows: 'the ring, as RPL of SS', expected: `RPL ${ring}`, source: 'MOV', emit: ({ code }) => code.emit(0x8c, 0xd0), keep: (on) => storeEax(on), seen: seenRing },
+  { id: `mov-ss-${ring}`, instruction: 'MOV from seg', text: 'mov eax, ss', ring, shows: 'the ring, as RPL of SS', expected: `RPL ${ring}`, source: 'MOV', emit: ({ code }) => code.emit(0x8c, 0xd0), keep: (on) => storeEax(on), seen: seenRing },
 ];
 
 const KERNEL: readonly Probe[] = [
@@ -216,7 +216,7 @@ const KERNEL: readonly Probe[] = [
     setup: ({ code, layout }) => push(code, requestRing1(layout.kernelData)), emit: ({ code }) => code.emit(0x07), seen: seenLoad,
   },
   {
-    id: 'mov-es-0', instruction: 'MOV seg, r', text: 'mov es, cx: the kernel\'s data, RPL 1', ring: 0, shows: 'whether it loads', expected: '#GP', source: 'MOV',
+    id: 'mov-es-0', instruction: 'MOV to seg', text: 'mov es, cx: the kernel\'s data, RPL 1', ring: 0, shows: 'whether it loads', expected: '#GP', source: 'MOV',
     setup: ({ code, layout }) => move(code, ECX, requestRing1(layout.kernelData)), emit: ({ code }) => code.emit(0x8e, 0xc1), seen: seenLoad,
   },
   {

@@ -68,7 +68,7 @@ describe('what an instruction showed, judged by native', () => {
     expect(narrow.at(-1)).toBe('T&E: trap-and-emulate; BT −: binary-translation, no UMIP. --wide shows what each saw.');
     expect(sensitiveSentences(shown)).toEqual([
       'native: every instruction shows what the SDM says.',
-      'trap-and-emulate: of 3, 2 mislead the kernel (PUSHF, MOV seg, r); 1 mislead an application (SGDT).',
+      'trap-and-emulate: of 3, 2 mislead the kernel (PUSHF, MOV to seg); 1 mislead an application (SGDT).',
       'binary-translation, no UMIP (--clock modelled:pentium4): of 3, 1 stop the machine (SGDT).',
     ]);
   });
