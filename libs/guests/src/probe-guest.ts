@@ -25,8 +25,8 @@ const MARK_TAG = 0x52, MarkKind = { Begin: 1, End: 2 } as const, PROBE_OPERATION
 const LOAD_ADDRESS = 0x10_0000;
 const PV_BASE = 0xc000_0000;
 const PAGE = 0x1000;
-/** Offsets in the image. The first page is Multiboot's header, or the hypercall page. */
-const USER_CODE = PAGE, USER_DATA = 2 * PAGE, USER_STACK_END = 4 * PAGE, KERNEL_STACK_END = 5 * PAGE, TABLES = 5 * PAGE, SHARED_INFO = 6 * PAGE, KERNEL_CODE = 7 * PAGE;
+/** Offsets in the image. The first page is Multiboot's header, or the hypercall page. The tables have theirs alone: what ring -1 watches is not written. */
+const USER_CODE = PAGE, USER_DATA = 2 * PAGE, USER_STACK_END = 4 * PAGE, KERNEL_STACK_END = 5 * PAGE, TABLES = 5 * PAGE, SHARED_INFO = 6 * PAGE, VARIABLES = 7 * PAGE, KERNEL_CODE = 8 * PAGE;
 /** In the page of what the kernel and applications share. */
 const VALUES = 0, OUTCOME = 12;
 const VECTORS = 0x42;
@@ -72,15 +72,15 @@ const mark = (code: Code, kind: number): void => {
 };
 const padTo = (code: Code, address: number): void => { while (code.here < address) code.emit(0); };
 
-/** Addresses in the kernel's own page of variables. */
+/** Addresses in the kernel's page of variables. */
 interface Variables { resume: number; resumeStack: number; ticks: number; line: number; digits: number; startInfo: number }
 
 export function probeGuest(probes: readonly Probe[], form: ProbeForm): ProbeGuest {
   const base = form === 'multiboot' ? LOAD_ADDRESS : PV_BASE + LOAD_ADDRESS;
   const code = new Code(base);
   const userReturn = base + USER_CODE;
-  const variables: Variables = { resume: base + TABLES, resumeStack: base + TABLES + 4, ticks: base + TABLES + 8, startInfo: base + TABLES + 12, line: base + TABLES + 16, digits: base + TABLES + 96 };
-  const gdt = base + TABLES + 128, tss = gdt + 64, ldt = tss + 112, pointers = ldt + 16, idt = base + TABLES + 0x400;
+  const variables: Variables = { resume: base + VARIABLES, resumeStack: base + VARIABLES + 4, ticks: base + VARIABLES + 8, startInfo: base + VARIABLES + 12, line: base + VARIABLES + 16, digits: base + VARIABLES + 96 };
+  const gdt = base + TABLES, tss = gdt + 64, ldt = tss + 112, pointers = ldt + 16, idt = base + TABLES + 0x400;
   const paravirt = form !== 'multiboot';
   const layout: ProbeLayout = {
     values: base + USER_DATA + VALUES, gdt: paravirt ? null : { base: gdt, limit: 0x37 }, idt: paravirt ? null : { base: idt, limit: VECTORS * 8 - 1 },

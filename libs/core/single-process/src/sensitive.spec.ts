@@ -17,7 +17,15 @@ const PATHS = {
   'hardware-assisted, shadow': { path: 'hardware-assisted', mmu: 'shadow' },
 } satisfies Record<string, Partial<VmSpec>>;
 
+/** Once for all tests. */
+const runs = new Map<string, Promise<ProbeReport<OperationRecord>[]>>();
 function probing(name: keyof typeof PATHS): Promise<ProbeReport<OperationRecord>[]> {
+  const ran = runs.get(name) ?? run(name);
+  runs.set(name, ran);
+  return ran;
+}
+
+function run(name: keyof typeof PATHS): Promise<ProbeReport<OperationRecord>[]> {
   const form: ProbeForm = name === 'paravirt' ? 'paravirt-ring-1' : name === 'paravirt, ring 3' ? 'paravirt-ring-3' : 'multiboot';
   return runProbes(name === 'paravirt, ring 3' ? kernelProbes : probes, form, async ({ image }) => {
     const whole = await SingleProcess.create({ spec: specOf(PATHS[name]), image });
