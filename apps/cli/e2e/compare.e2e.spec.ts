@@ -1,21 +1,33 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Ajv } from 'ajv';
+import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { diskImage, guestImage } from '@ringside/guests';
+import type { OperationName } from '@ringside/machine';
+// eslint-disable-next-line @nx/enforce-module-boundaries -- no app uses the machine in one process; a test may compare with it
+import { SingleProcess } from '@ringside/single-process';
+import { ringletShell } from '../src/commands/compare.js';
 import { COMPARED } from '../src/compare/operations.js';
 import { total, type Comparison, type OperationResult } from '../src/compare/result.js';
+import { script } from '../src/compare/run.js';
 import { repositoryRoot } from '../src/context.js';
+import { vmSpec } from '../src/session/vm-spec.js';
 import type { JaegerFile } from '../src/traces/jaeger-file.js';
 import { User } from './ringside.js';
 
 let user: User;
 let comparison: Comparison;
+/** The same with two repetitions, under a modelled clock: which changes no count. */
+let twice: Comparison;
 beforeAll(async () => {
   user = await User.arrives();
   comparison = await user.json<Comparison>(['compare', '--no-warm-up', '--ops', 'all,empty', '--repeat', '1', '--trace-file', join(user.stateDirectory, 'traces.json')]);
+  twice = await user.json<Comparison>(['compare', '--no-warm-up', '--ops', 'all,empty', '--repeat', '2', '--clock', 'modelled:nehalem', '--sensitivity']);
 });
 afterAll(() => user.leaves());
 
+const validate = new Ajv({ allErrors: true }).compile(JSON.parse(readFileSync(join(repositoryRoot(), 'docs/schemas/compare-1.json'), 'utf8')) as object);
 const exact = ({ schema, guest, clock, results }: Comparison): unknown => ({ schema, guest, clock, results: results.map(({ wall: _wall, traceId: _traceId, ...counts }) => counts) });
 /** Of a path that ran with two mmus the first, unless the other is asked for. */
 const find = (of: Comparison, operation: string, path: string, mmu?: string): OperationResult =>
@@ -24,9 +36,7 @@ const SETTINGS = ['native none', 'trap-and-emulate shadow', 'paravirt direct', '
 const translations = ({ messages }: OperationResult): number => messages['translate'] ?? 0;
 
 describe('compare --ops all', () => {
-  test('every operation runs on every path, and the JSON is what its schema says', async () => {
-    const schema = JSON.parse(await readFile(join(repositoryRoot(), 'docs/schemas/compare-1.json'), 'utf8')) as object;
-    const validate = new Ajv({ allErrors: true }).compile(schema);
+  test('every operation runs on every path, and the JSON is what its schema says', () => {
     expect(validate(comparison) ? null : validate.errors).toBeNull();
     expect(comparison.results.map(({ operation, path, mmu, status }) => `${operation} ${path} ${mmu} ${status}`)).toEqual(
       [...COMPARED.map(({ name }) => name), 'empty'].flatMap((operation) => SETTINGS.map((setting) => `${operation} ${setting} ${setting.startsWith('trap-and-emulate') ? 'misled' : 'ok'}`)));
@@ -38,8 +48,7 @@ describe('compare --ops all', () => {
     expect(exact(await user.json<Comparison>(['compare', '--no-warm-up', '--ops', 'all,empty', '--repeat', '1']))).toEqual(exact(comparison));
   });
 
-  test('2N repetitions less the empty loop: exactly twice the exits and messages of N', async () => {
-    const twice = await user.json<Comparison>(['compare', '--no-warm-up', '--ops', 'all,empty', '--repeat', '2']);
+  test('2N repetitions less the empty loop: exactly twice the exits and messages of N', () => {
     for (const { operation, path, mmu } of comparison.results) {
       if (operation === 'boot' || operation === 'empty') continue;
       const net = (of: Comparison): unknown => {
@@ -54,6 +63,23 @@ describe('compare --ops all', () => {
       // The way back to the loop's beginning, at most.
       expect(translations(find(twice, operation, path, mmu)) - translations(find(comparison, operation, path, mmu))).toBeLessThanOrEqual(1);
     }
+  });
+
+  test('cycles come with a modelled clock alone, and with them which orderings survive', () => {
+    expect(comparison.results.every(({ cycles, primitives }) => cycles === null && primitives === null) && comparison.sensitivity === undefined).toBe(true);
+    for (const { operation, path, cycles } of twice.results) expect([operation, path, operation === 'empty' ? cycles === 0 : cycles! > 0]).toEqual([operation, path, true]);
+    const fork = twice.sensitivity!.find(({ operation, faster, slower }) => operation === 'fork' && faster === 'native' && slower === 'hardware-assisted, shadow')!;
+    expect(fork.lostBy).toEqual([]);
+    expect(validate(twice) ? null : validate.errors).toBeNull();
+  });
+
+  test.each([['binary-translation', 'shadow'], ['hardware-assisted', 'nested']] as const)('what ring -1 is charged for travels: the primitives of the same run in one process, %s', async (path, mmu) => {
+    const operations = [...COMPARED.map(({ name }) => name), 'empty'] as OperationName[];
+    const spec = vmSpec({ id: 'one', path, mmu, clock: 'modelled:nehalem', guest: 'ringlet', script: script(ringletShell, operations.filter((operation) => operation !== 'boot'), 2) });
+    const whole = await SingleProcess.create({ spec, image: await guestImage(spec.guest as 'ringlet'), disk: await diskImage('ringlet') });
+    await whole.machine.run();
+    expect(whole.machine.recorder.records.map(({ operation, primitives, lastRepetition }) => ({ operation, primitives: lastRepetition ?? primitives })))
+      .toEqual(operations.map((operation) => ({ operation, primitives: find(twice, operation, path, mmu).primitives })));
   });
 
   test('natively nothing exits; an exit is a message, and so is what it asks the board', () => {
