@@ -34,6 +34,8 @@ export class CodeCache {
   top = FIRST_SLOT;
   /** Counts every time all slots were dropped, for who holds a slot number across a decode. */
   generation = 0;
+  /** Counts instructions that were made stale, for a REP that may write over itself. */
+  forgotten = 0;
   /** Slots by page offset: key is host page × 16 + mode. */
   readonly pages = new Map<number, Int32Array>();
   /** Not 0 for every page of the VM's memory that holds predecoded code (and which 32-byte chunks of it do), or code that was translated. */
@@ -171,6 +173,7 @@ function forget(cpu: Cpu, hostPage: number, from: number, to: number): void {
       if (offset < to && offset + length > from) {
         slots[slot + SLOT_OP] = OP_STALE;
         page[offset] = 0;
+        code.forgotten++;
       } else {
         for (let chunk = offset >>> CHUNK_SHIFT; chunk <= (offset + length - 1) >>> CHUNK_SHIFT; chunk++) {
           if (chunk >= firstChunk && chunk <= lastChunk) chunks[chunk >>> 5]! |= 1 << (chunk & 31);

@@ -40,6 +40,20 @@ describe('a budget', () => {
     expect([guest.eip, guest.processor.retired, guest.register('eax')]).toEqual([handler(6) + 1, 3, 2]);
   });
 
+  it('does not show in a REP that writes over itself: the iterations left are those of what stands there now', () => {
+    // mov edi, itself; mov ecx, 8; mov eax, NOPs; rep stosb; then NOPs of the page's own
+    const at = CODE + 15;
+    const code = [0xbf, ...word(at - 1), 0xb9, ...word(8), 0xb8, ...word(0x9090_9090), 0xf3, 0xaa, ...new Array<number>(12).fill(INC_EAX), HLT];
+    const ends = [1000, 1, 4].map((budget) => {
+      const guest = new Guest().code(CODE, ...code);
+      while (guest.run(budget) === StepResult.Budget);
+      return [guest.register('ecx'), guest.register('edi'), guest.register('eax'), guest.processor.retired];
+    });
+    // Two iterations (the second writes F3), then the NOP and the byte left of STOSB alone.
+    expect(ends).toEqual([ends[0], ends[0], ends[0]]);
+    expect(ends[0]![0]).toBe(6);
+  });
+
   it('splits a REP between iterations, each counted', () => {
     // mov edi,0x8000; mov ecx,10; rep stosb; hlt
     const guest = new Guest().code(CODE, 0xbf, ...word(0x8000), 0xb9, ...word(10), 0xf3, 0xaa);

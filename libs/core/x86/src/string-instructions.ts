@@ -184,7 +184,10 @@ const bulkCmpsb: Bulk = (cpu, slot, size, most) => {
 
 const none: Bulk = () => 0;
 
-/** REP, or REPE/REPNE for `compares`. */
+/**
+ * REP, or REPE/REPNE for `compares`. Between two iterations an event may come, and then the instruction is fetched again; one that has written over
+ * predecoded code is in any case, so that what a REP over itself does never hangs on where it was interrupted (some processors go on with what they fetched).
+ */
 function repeat(cpu: Cpu, slot: number, size: Size, iteration: Iteration, bulk: Bulk, compares: boolean): void {
   const { i32 } = cpu;
   const narrow = isNarrow(cpu, slot);
@@ -193,8 +196,9 @@ function repeat(cpu: Cpu, slot: number, size: Size, iteration: Iteration, bulk: 
   const wantedZero = (meta & META_REPNE) === 0 ? ZF : 0;
   let left = narrow ? i32[ECX]! & 0xffff : i32[ECX]! >>> 0;
   let done = 0;
+  const { forgotten } = cpu.code;
   while (left > 0) {
-    if (done >= budget) {
+    if (done >= budget || cpu.code.forgotten !== forgotten) {
       i32[EIP] = i32[EIP]! - ((meta >>> 8) & 15);
       i32[REP_UNFINISHED] = 1;
       return;
