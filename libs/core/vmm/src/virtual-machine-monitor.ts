@@ -16,13 +16,14 @@ export interface PathMonitor {
 }
 
 /** A `PathMonitor` from a machine state and its registry. */
-export function pathMonitor<Machine extends { initialEffects(): Effect[] }>(
+export function pathMonitor<Machine extends { initialEffects(): Effect[]; exitBegins(transaction: Transaction): void }>(
   machine: Machine, monitorBytes: number, registry: ExitRegistry<Machine>,
 ): PathMonitor {
   return {
     monitorBytes,
     initialEffects: () => machine.initialEffects(),
     answer(transaction) {
+      machine.exitBegins(transaction);
       const disposition = registry.handle(machine, transaction);
       return disposition instanceof Promise ? disposition.then((settled) => transaction.reply(settled)) : transaction.reply(disposition);
     },

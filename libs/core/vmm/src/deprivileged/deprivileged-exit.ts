@@ -23,6 +23,7 @@ export class DeprivilegedExit {
   constructor(readonly machine: DeprivilegedMachine, readonly transaction: Transaction) {
     this.frame = new GuestFrame(transaction.exit);
     this.memory = new LinearMemory(machine.shadow, transaction);
+    machine.shadow.exitBegins(transaction);
   }
 
   get vcpu(): VirtualCpu {

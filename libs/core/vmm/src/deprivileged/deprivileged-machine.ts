@@ -46,6 +46,8 @@ export class DeprivilegedMachine {
   ldtEntries = 0;
   /** Frames that its descriptor tables lie in: write-traced, page of the table by frame. */
   readonly tableFrames = new Map<number, { readonly table: 'gdt' | 'ldt'; readonly offset: number }[]>();
+  /** Tables of which pages could not be copied. */
+  readonly unread = new Set<'gdt' | 'ldt'>();
   /** INTR as the interrupt controllers last drove it. */
   line = false;
   stopped = false;

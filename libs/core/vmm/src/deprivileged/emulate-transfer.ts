@@ -1,5 +1,6 @@
 import type { SegmentName } from '@ringside/machine';
 import type { DeprivilegedExit } from './deprivileged-exit.js';
+import { readOnward } from './descriptor-tables.js';
 import { ECX, EDX, type GuestFrame } from './guest-frame.js';
 import { descriptorDpl, isFlat, type DescriptorWords } from './segment-descriptor.js';
 import { EFLAGS_IF, type VirtualCpu } from './virtual-cpu.js';
@@ -36,6 +37,7 @@ export async function checkedSegment(exit: DeprivilegedExit, name: SegmentName, 
     if (!readable || (!isConforming(descriptor) && descriptorDpl(descriptor) < Math.max(level, selector & 3))) return false;
   }
   exit.setSegment(name, selector, descriptor, level);
+  await readOnward(exit);
   return true;
 }
 

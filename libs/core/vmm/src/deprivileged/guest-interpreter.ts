@@ -5,7 +5,7 @@ import {
 } from '@ringside/x86';
 import { PAGE_BYTES } from '../monitor-space.js';
 import type { DeprivilegedExit } from './deprivileged-exit.js';
-import { changeTable, writeGuest } from './descriptor-tables.js';
+import { changeTable, readOnward, writeGuest } from './descriptor-tables.js';
 import { compressedSegment, virtualSegment } from './ring-compression.js';
 import { changePaging } from './virtual-control-registers.js';
 import { EFLAGS_IF, EFLAGS_IOPL, type VirtualSystemSegment } from './virtual-cpu.js';
@@ -199,6 +199,7 @@ export class GuestInterpreter implements FrameSource {
       transaction.add({ kind: 'activity', activity: vcpu.halted ? 'halted' : 'active' });
     }
     await this.storeSystem(exit, i32, u32);
+    await readOnward(exit);
     exit.boundary = {
       events: i32[EVENTS_WITHOUT_PROGRESS]!, shadow: i32[INTERRUPT_SHADOW]!, trap: i32[TRAP_DUE]!, repUnderWay: retired > 0 && i32[REP_UNFINISHED] !== 0,
     };

@@ -36,6 +36,18 @@ export class LinearMemory {
     return bytes;
   }
 
+  /**
+   * As the guest's ring 0 would read, if it need not set an accessed bit for that: null where it must, or cannot. For copies that ring -1 makes on its own account. `length` bytes
+   * of one page, and where they lie (guest-physical).
+   */
+  async peek(linear: number, length: number): Promise<{ bytes: Uint8Array; physical: number } | null> {
+    const page = translateGuest(await this.walk(linear), this.shadow.mode, linear, { write: false, user: false, fetch: false });
+    if (page.kind === 'fault' || page.marks.length > 0) return null;
+    const physical = page.frame * PAGE_BYTES + (linear % PAGE_BYTES);
+    this.transaction.charge('guest-word', ceil(length / 4));
+    return { bytes: await this.transaction.read('guest', physical, length), physical };
+  }
+
   async read32(linear: number, count: number, user: boolean): Promise<Uint32Array> {
     return new Uint32Array((await this.read(linear, count * 4, user)).buffer);
   }

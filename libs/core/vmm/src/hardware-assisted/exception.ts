@@ -21,6 +21,10 @@ export const exception: ExitHandlerEntry<HardwareAssistedMachine> = {
     }
     const outcome = machine.paging.shadow.fault(transaction, exit);
     if (outcome === 'filled') return RESUME;
+    if (outcome === 'filled-for-now') {
+      machine.leaveAt(transaction, exit.now + 1);
+      return RESUME;
+    }
     return { kind: 'inject', event: { ...event, errorCode: outcome.errorCode }, cr2: exit.guestLinear };
   },
 };

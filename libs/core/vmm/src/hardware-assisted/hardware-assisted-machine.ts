@@ -78,6 +78,16 @@ export class HardwareAssistedMachine {
     this.setDeadline(transaction, deadline);
   }
 
+  exitBegins(transaction: Transaction): void {
+    if (this.paging.kind === 'shadow') this.paging.shadow.exitBegins(transaction);
+  }
+
+  /** Leave at `at` (ns), whatever the board's deadline is; the next cycle names that anew. */
+  leaveAt(transaction: Transaction, at: number): void {
+    this.deadline = at;
+    transaction.add({ kind: 'deadline', at });
+  }
+
   setControls(transaction: Transaction, change: Partial<ExecutionControls>): void {
     this.controls = { ...this.controls, ...change };
     transaction.add({ kind: 'controls', controls: this.controls });

@@ -10,7 +10,7 @@ export const writeTrace: ExitHandlerEntry<HardwareAssistedMachine> = {
   summary: 'With shadow paging, a write to a page table of the guest exits, and ring -1 drops the shadow entries that were made of it.',
   handle(machine, transaction) {
     const { address, size, count } = transaction.exit.access!;
-    if (machine.paging.kind === 'shadow') machine.paging.shadow.written(transaction, address, size * count);
+    if (machine.paging.kind === 'shadow') machine.paging.shadow.letThrough(transaction, address, size * count);
     return RETIRE;
   },
 };

@@ -47,6 +47,8 @@ export class ShadowMmu {
   private watched: ReadonlySet<number> = new Set();
   private readonly flushes = new Set<number>();
   private flushAll = false;
+  /** Traced writes let through whose instruction may still be under way, since how many were retired, and whether it has needed a translation since. */
+  private underWay: { retired: number; ranges: { physical: number; bytes: number }[]; filled: boolean } = { retired: -1, ranges: [], filled: false };
 
   constructor(space: MonitorSpace, pages = SHADOW_PAGES) {
     this.pool = new ShadowPool(space, pages);
@@ -98,8 +100,30 @@ export class ShadowMmu {
     this.settle(transaction);
   }
 
-  /** A #PF of the shadow tables. Hidden: filled in, the instruction runs again. True: the guest's own tables forbid the access. */
-  fault(transaction: Transaction, exit: Exit): 'filled' | TrueFault {
+  /**
+   * A traced write, which the processor makes once it is answered. Its instruction runs again for that, and may need the very entries that it
+   * writes: they are filled from what still stands there (`fault` says `filled-for-now`), and go when the guest leaves behind it.
+   */
+  letThrough(transaction: Transaction, physical: number, bytes: number): void {
+    const { retired } = transaction.exit;
+    if (this.underWay.retired !== retired) this.underWay = { retired, ranges: [], filled: false };
+    this.underWay.ranges.push({ physical, bytes });
+    this.written(transaction, physical, bytes);
+  }
+
+  /** To be called at each exit before it is handled. */
+  exitBegins(transaction: Transaction): void {
+    const { retired, ranges, filled } = this.underWay;
+    if (ranges.length === 0 || transaction.exit.retired === retired) return;
+    this.underWay = { retired: -1, ranges: [], filled: false };
+    if (filled) for (const { physical, bytes } of ranges) this.written(transaction, physical, bytes);
+  }
+
+  /**
+   * A #PF of the shadow tables. Hidden: filled in, the instruction runs again; `filled-for-now`: and the guest has to leave behind it. True: the
+   * guest's own tables forbid the access.
+   */
+  fault(transaction: Transaction, exit: Exit): 'filled' | 'filled-for-now' | TrueFault {
     const linear = exit.guestLinear;
     const access = accessOf(exit.event!.errorCode ?? 0);
     const page = translateGuest(exit.walk ?? null, this.state.mode, linear, access);
@@ -115,7 +139,9 @@ export class ShadowMmu {
     if (page.large) this.fillBlock(transaction, directory, linear, page, rights);
     else this.fillTable(transaction, directory, linear, page, rights, exit.walk!);
     this.settle(transaction);
-    return 'filled';
+    if (this.underWay.ranges.length === 0) return 'filled';
+    this.underWay.filled = true;
+    return 'filled-for-now';
   }
 
   /** Guest memory is about to change: a traced write, DMA, or a write of ring -1 itself. Entries made of these bytes go; they are filled anew when used. */

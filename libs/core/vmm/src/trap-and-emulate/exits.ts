@@ -32,7 +32,8 @@ const deprivilegedException: TrapEntry = {
         return reply(exit, { kind: 'retire', data: access.write ? null : data });
       }
       const outcome = machine.shadow.fault(transaction, transaction.exit);
-      if (outcome === 'filled') return reply(exit, RESUME);
+      if (outcome === 'filled-for-now') machine.leaveAt(transaction, transaction.exit.now + 1);
+      if (outcome === 'filled' || outcome === 'filled-for-now') return reply(exit, RESUME);
       exit.frame.cr2 = transaction.exit.guestLinear;
       return deliver(exit, { ...event, errorCode: outcome.errorCode });
     }
@@ -87,7 +88,7 @@ export const writeTrace: TrapEntry = {
   summary: 'A write to a page table or descriptor table of the guest traps; ring -1 drops the shadow entries made of it, or copies the descriptor, and lets the store through.',
   async handle(exit) {
     const access = exit.transaction.exit.access!;
-    exit.machine.shadow.written(exit.transaction, access.address, access.size * access.count);
+    exit.machine.shadow.letThrough(exit.transaction, access.address, access.size * access.count);
     await tableWritten(exit, access);
     return reply(exit, RETIRE);
   },
