@@ -178,10 +178,10 @@ const queries = (ring: 0 | 3): Probe[] => {
   const visible = ring === 0;
   const selector = ({ kernelData }: ProbeLayout): number => kernelData;
   return [
-    { id: `lar-${ring}`, instruction: 'LAR', text: 'lar eax, ecx: the kernel\'s data', ring, shows: 'a descriptor\'s DPL', expected: visible ? 'ZF 1, DPL 0' : 'ZF 0', source: 'LAR', ...query(LAR, selector, seenRights) },
-    { id: `lsl-${ring}`, instruction: 'LSL', text: 'lsl eax, ecx: the kernel\'s data', ring, shows: 'a segment\'s limit', expected: visible ? 'ZF 1, limit 0xffffffff' : 'ZF 0', source: 'LSL', ...query(LSL, selector, seenLimit) },
-    { id: `verr-${ring}`, instruction: 'VERR', text: 'verr cx: the kernel\'s data', ring, shows: 'whether it may be read', expected: visible ? 'ZF 1' : 'ZF 0', source: 'VERR', ...query(VERR, selector, seenZero) },
-    { id: `verw-${ring}`, instruction: 'VERW', text: 'verw cx: the kernel\'s data', ring, shows: 'whether it may be written', expected: visible ? 'ZF 1' : 'ZF 0', source: 'VERW', ...query(VERW, selector, seenZero) },
+    { id: `lar-${ring}`, instruction: 'LAR', text: 'lar eax, ecx: kernel data', ring, shows: 'a descriptor\'s DPL', expected: visible ? 'ZF 1, DPL 0' : 'ZF 0', source: 'LAR', ...query(LAR, selector, seenRights) },
+    { id: `lsl-${ring}`, instruction: 'LSL', text: 'lsl eax, ecx: kernel data', ring, shows: 'a segment\'s limit', expected: visible ? 'ZF 1, limit 0xffffffff' : 'ZF 0', source: 'LSL', ...query(LSL, selector, seenLimit) },
+    { id: `verr-${ring}`, instruction: 'VERR', text: 'verr cx: kernel data', ring, shows: 'whether it may be read', expected: visible ? 'ZF 1' : 'ZF 0', source: 'VERR', ...query(VERR, selector, seenZero) },
+    { id: `verw-${ring}`, instruction: 'VERW', text: 'verw cx: kernel data', ring, shows: 'whether it may be written', expected: visible ? 'ZF 1' : 'ZF 0', source: 'VERW', ...query(VERW, selector, seenZero) },
   ];
 };
 /** The same with RPL 1: for a kernel in ring 0, DPL 0 is out of reach for whoever asks with a lesser right. */
@@ -195,40 +195,40 @@ const selectors = (ring: 0 | 3): Probe[] => [
 const KERNEL: readonly Probe[] = [
   ...stores(0),
   {
-    id: 'pushf-0', instruction: 'PUSHF', text: 'pushfd, interrupts off', ring: 0, shows: 'IF and IOPL', expected: 'IF 0, IOPL 0', source: 'PUSHF',
+    id: 'pushf-0', instruction: 'PUSHF', text: 'pushfd, IF 0', ring: 0, shows: 'IF and IOPL', expected: 'IF 0, IOPL 0', source: 'PUSHF',
     setup: (on) => on.interruptsOff(), emit: ({ code }) => code.emit(0x9c), keep: popValue, seen: seenFlags,
   },
   {
-    id: 'popf-sets-0', instruction: 'POPF', text: 'popfd with IF 1, interrupts off', ring: 0, shows: 'changes IF', expected: 'interrupts are taken', source: 'POPF',
+    id: 'popf-sets-0', instruction: 'POPF', text: 'popfd: IF 0 to 1', ring: 0, shows: 'changes IF', expected: 'interrupts are taken', source: 'POPF',
     setup: (on) => { on.interruptsOff(); push(on.code, EFLAGS_FIXED | EFLAGS_IF); }, emit: ({ code }) => code.emit(0x9d), keep: (on) => { takeIt(on.code); on.keepWhetherTaken(); }, seen: seenTaken,
   },
   {
-    id: 'popf-clears-0', instruction: 'POPF', text: 'popfd with IF 0, interrupts on', ring: 0, shows: 'changes IF', expected: 'interrupts are held', source: 'POPF',
+    id: 'popf-clears-0', instruction: 'POPF', text: 'popfd: IF 1 to 0', ring: 0, shows: 'changes IF', expected: 'interrupts are held', source: 'POPF',
     setup: (on) => { on.interruptsOn(); push(on.code, EFLAGS_FIXED); }, emit: ({ code }) => code.emit(0x9d), keep: (on) => { on.interrupt(); on.keepWhetherTaken(); }, seen: seenTaken,
   },
   ...queries(0),
-  { id: 'lsl-rpl-0', instruction: 'LSL', text: 'lsl eax, ecx: the same with RPL 1', ring: 0, shows: 'whether RPL 1 reaches it', expected: 'ZF 0', source: 'LSL', ...query(LSL, withRpl1, seenLimit) },
-  { id: 'verr-rpl-0', instruction: 'VERR', text: 'verr cx: the same with RPL 1', ring: 0, shows: 'whether RPL 1 reaches it', expected: 'ZF 0', source: 'VERR', ...query(VERR, withRpl1, seenZero) },
-  { id: 'verw-rpl-0', instruction: 'VERW', text: 'verw cx: the same with RPL 1', ring: 0, shows: 'whether RPL 1 reaches it', expected: 'ZF 0', source: 'VERW', ...query(VERW, withRpl1, seenZero) },
+  { id: 'lsl-rpl-0', instruction: 'LSL', text: 'lsl eax, ecx: kernel data, RPL 1', ring: 0, shows: 'whether RPL 1 reaches it', expected: 'ZF 0', source: 'LSL', ...query(LSL, withRpl1, seenLimit) },
+  { id: 'verr-rpl-0', instruction: 'VERR', text: 'verr cx: kernel data, RPL 1', ring: 0, shows: 'whether RPL 1 reaches it', expected: 'ZF 0', source: 'VERR', ...query(VERR, withRpl1, seenZero) },
+  { id: 'verw-rpl-0', instruction: 'VERW', text: 'verw cx: kernel data, RPL 1', ring: 0, shows: 'whether RPL 1 reaches it', expected: 'ZF 0', source: 'VERW', ...query(VERW, withRpl1, seenZero) },
   ...selectors(0),
   {
-    id: 'pop-es-0', instruction: 'POP seg', text: 'pop es: the kernel\'s data, RPL 1', ring: 0, shows: 'whether it loads', expected: '#GP', source: 'POP',
+    id: 'pop-es-0', instruction: 'POP seg', text: 'pop es: kernel data, RPL 1', ring: 0, shows: 'whether it loads', expected: '#GP', source: 'POP',
     setup: ({ code, layout }) => push(code, requestRing1(layout.kernelData)), emit: ({ code }) => code.emit(0x07), seen: seenLoad,
   },
   {
-    id: 'mov-es-0', instruction: 'MOV to seg', text: 'mov es, cx: the kernel\'s data, RPL 1', ring: 0, shows: 'whether it loads', expected: '#GP', source: 'MOV',
+    id: 'mov-es-0', instruction: 'MOV to seg', text: 'mov es, cx: kernel data, RPL 1', ring: 0, shows: 'whether it loads', expected: '#GP', source: 'MOV',
     setup: ({ code, layout }) => move(code, ECX, requestRing1(layout.kernelData)), emit: ({ code }) => code.emit(0x8e, 0xc1), seen: seenLoad,
   },
   {
-    id: 'call-far-0', instruction: 'far CALL', text: 'call far: the kernel\'s code', ring: 0, shows: 'the ring, as RPL of the CS it pushes', expected: 'RPL 0', source: 'CALL',
+    id: 'call-far-0', instruction: 'far CALL', text: 'call far: kernel code', ring: 0, shows: 'the ring, as RPL of the CS it pushes', expected: 'RPL 0', source: 'CALL',
     emit: (on) => farPointer(on, 0x9a, on.layout.kernelCode), keep: (on) => { on.code.emit(0x58); popValue(on); }, seen: seenRing,
   },
   {
-    id: 'jmp-far-0', instruction: 'far JMP', text: 'jmp far: the kernel\'s code, RPL 1', ring: 0, shows: 'whether it is let through', expected: '#GP', source: 'JMP',
+    id: 'jmp-far-0', instruction: 'far JMP', text: 'jmp far: kernel code, RPL 1', ring: 0, shows: 'whether it is let through', expected: '#GP', source: 'JMP',
     emit: (on) => farPointer(on, 0xea, requestRing1(on.layout.kernelCode)), seen: seenTransfer,
   },
   {
-    id: 'retf-0', instruction: 'RETF', text: 'retf: the kernel\'s code, RPL 1', ring: 0, shows: 'whether it is let through', expected: '#GP', source: 'RET',
+    id: 'retf-0', instruction: 'RETF', text: 'retf: kernel code, RPL 1', ring: 0, shows: 'whether it is let through', expected: '#GP', source: 'RET',
     setup: (on) => { push(on.code, requestRing1(on.layout.kernelCode)); on.pushNext(); }, emit: ({ code }) => code.emit(0xcb), seen: seenTransfer,
   },
   {
@@ -236,12 +236,13 @@ const KERNEL: readonly Probe[] = [
     emit: ({ code }) => code.emit(0xcd, PROBE_VECTOR), seen: seenRing,
   },
   {
-    id: 'iret-0', instruction: 'IRET', text: 'iretd within the kernel, IF 1; CS as PUSH CS gave it', ring: 0, shows: 'changes IF', expected: 'interrupts are taken', source: 'IRET',
+    id: 'iret-0', instruction: 'IRET', text: 'iretd in the kernel: IF 0 to 1', ring: 0, shows: 'changes IF', expected: 'interrupts are taken', source: 'IRET',
+    // CS as PUSH CS gives it: the kernel's own selector, which asks for ring 0, would trap in ring 1.
     setup: (on) => { on.interruptsOff(); push(on.code, EFLAGS_FIXED | EFLAGS_IF); on.code.emit(0x0e); on.pushNext(); },
     emit: ({ code }) => code.emit(0xcf), keep: (on) => { takeIt(on.code); on.keepWhetherTaken(); }, seen: seenTaken,
   },
   {
-    id: 'iret-3', instruction: 'IRET', text: 'iretd to ring 3, IF 1', ring: 0, shows: 'changes IF', expected: 'interrupts are taken', source: 'IRET',
+    id: 'iret-3', instruction: 'IRET', text: 'iretd to ring 3: IF 0 to 1', ring: 0, shows: 'changes IF', expected: 'interrupts are taken', source: 'IRET',
     setup: (on) => { on.interruptsOff(); enterFrame(on); }, emit: ({ code }) => code.emit(0xcf), settle: (on) => on.keepWhetherTaken(), seen: seenTaken,
   },
 ];
@@ -250,7 +251,7 @@ const APPLICATION: readonly Probe[] = [
   ...stores(3),
   { id: 'pushf-3', instruction: 'PUSHF', text: 'pushfd', ring: 3, shows: 'IF and IOPL', expected: 'IF 1, IOPL 0', source: 'PUSHF', emit: ({ code }) => code.emit(0x9c), keep: popValue, seen: seenFlags },
   {
-    id: 'popf-3', instruction: 'POPF', text: 'popfd with IF 0, IOPL 3; then pushfd', ring: 3, shows: 'what it changes: nothing', expected: 'IF 1, IOPL 0', source: 'POPF',
+    id: 'popf-3', instruction: 'POPF', text: 'popfd: IF 1 to 0, IOPL 0 to 3', ring: 3, shows: 'what it changes: nothing', expected: 'IF 1, IOPL 0', source: 'POPF',
     setup: ({ code }) => push(code, EFLAGS_FIXED | EFLAGS_IOPL), emit: ({ code }) => code.emit(0x9d), keep: (on) => { on.code.emit(0x9c); popValue(on); }, seen: seenFlags,
   },
   ...queries(3),

@@ -10,12 +10,12 @@ const INITIALS: Record<Machine['path'], string> = { native: 'N', 'trap-and-emula
 export function renderSensitive({ machines, probes }: SensitiveReport, terminal: Pick<Terminal, 'paint' | 'columns'>, wide = terminal.columns >= WIDE): string[] {
   const rows = probes.flatMap((probe, index): (Cell[] | null)[] => [
     ...(index > 0 && probes[index - 1]!.ring !== probe.ring ? [null] : []),
-    [String(probe.ring), { text: probe.instruction, style: 'bold' }, ...(wide ? [probe.text] : []), { text: probe.results[0]!.bytes.replace(/..(?=.)/g, '$& '), style: 'cyan' }, probe.results[0]!.saw,
+    [String(probe.ring), ...(wide ? [probe.instruction] : []), { text: probe.text, style: 'bold' }, { text: probe.results[0]!.bytes.replace(/..(?=.)/g, '$& '), style: 'cyan' }, wide || !probe.nativeAsExpected ? probe.results[0]!.saw : probe.expected,
       ...probe.results.slice(1).map(wide ? cell : word)],
   ]);
   const others = machines.slice(1);
   const initials = others.map(({ path, name }) => `${INITIALS[path]}${name.slice(path.length).replace(',', '').replace('no UMIP', '−')}`);
-  const table = renderTable([{ title: 'RING' }, { title: 'INSTRUCTION' }, ...(wide ? [{ title: 'AS IT STANDS' }] : []), { title: 'BYTES' }, { title: wide ? 'NATIVE' : 'NATIVELY IT SHOWS' },
+  const table = renderTable([{ title: 'RING' }, ...(wide ? [{ title: 'INSTRUCTION' }] : []), { title: 'AS IT STANDS' }, { title: 'BYTES' }, { title: wide ? 'NATIVE' : 'NATIVELY IT SHOWS' },
     ...(wide ? others.map(({ name }) => ({ title: name.toUpperCase() })) : initials.map((title) => ({ title })))], rows, terminal);
   return wide ? table : [...table, '', terminal.paint(`${others.map(({ name }, index) => `${initials[index]}: ${name}`).join('; ')}. --wide shows what each saw.`, 'dim')];
 }

@@ -60,11 +60,11 @@ describe('what an instruction showed, judged by native', () => {
     );
     const table = renderSensitive(shown, plain, true);
     expect(table[0]).toMatch(/RING +INSTRUCTION .* TRAP-AND-EMULATE +BINARY-TRANSLATION, NO UMIP/);
-    expect(table[1]).toMatch(/0 +PUSHF +pushfd, interrupts off +9c +IF 0, IOPL 0\. +MISLED: IF 1, IOPL 0\. +same, by an exit$/);
+    expect(table[1]).toMatch(/0 +PUSHF +pushfd, IF 0 +9c +IF 0, IOPL 0\. +MISLED: IF 1, IOPL 0\. +same, by an exit$/);
     expect(table.at(-1)).toMatch(/stops the machine: it is not built$/);
     const narrow = renderSensitive(shown, plain);
     expect(narrow[0]).toMatch(/NATIVELY IT SHOWS +T&E +BT −$/);
-    expect(narrow[1]).toMatch(/0 +PUSHF +9c +IF 0, IOPL 0\. +MISLED +same$/);
+    expect(narrow[1]).toMatch(/0 +pushfd, IF 0 +9c +IF 0, IOPL 0 +MISLED +same$/);
     expect(narrow.at(-1)).toBe('T&E: trap-and-emulate; BT −: binary-translation, no UMIP. --wide shows what each saw.');
     expect(sensitiveSentences(shown)).toEqual([
       'native: every instruction shows what the SDM says.',
