@@ -4,6 +4,8 @@ import { SingleProcess, specOf } from './single-process.js';
 import { pageTableGuest } from './testing/page-table-guest.js';
 
 const SEEDS = process.env.RINGSIDE_LONG === '1' ? 5_000 : 80;
+/** 287: a store over two pages whose second part is the entry of the first. */
+const ONCE_WRONG = [287];
 
 async function run(seed: number, path: Partial<VmSpec>): Promise<SingleProcess> {
   const { image, memoryMiB } = pageTableGuest(seed);
@@ -24,7 +26,7 @@ function outcome({ machine }: SingleProcess): unknown {
 test(`${SEEDS} guests that edit the tables they run on go the same way natively and on shadow tables`, async () => {
   const exits: Record<string, number> = {};
   let finished = 0;
-  for (let seed = 0; seed < SEEDS; seed++) {
+  for (const seed of [...Array(SEEDS).keys(), ...ONCE_WRONG]) {
     const native = await run(seed, { path: 'native', mmu: 'none' });
     const shadow = await run(seed, { path: 'hardware-assisted', mmu: 'shadow' });
     expect({ seed, ...outcome(shadow) as object }).toEqual({ seed, ...outcome(native) as object });
