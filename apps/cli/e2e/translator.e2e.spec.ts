@@ -9,57 +9,28 @@ import { repositoryRoot } from '../src/context.js';
 import type { RunningState } from '../src/session/state-file.js';
 import { until, User } from './ringside.js';
 
-const users: User[] = [];
+let user: User;
+let state: RunningState;
 const processes: ChildProcess[] = [];
+beforeAll(async () => {
+  // Every unit is translated again: what the verifier lets pass must not.
+  user = await User.arrives({ RINGSIDE_RECOMPUTE_ONE_IN: '1' });
+  state = await user.json<RunningState>(['up']);
+});
 afterAll(async () => {
   for (const one of processes) one.kill();
-  for (const user of users) await user.leaves();
+  await user.leaves();
 });
 
-/** Services of their own, and a machine under binary translation beside one with hardware assistance. */
-async function machineRoom(environment: Record<string, string> = {}): Promise<{ user: User; state: RunningState; show: (vm: string) => Promise<VmRecord>; stats: (vm: string) => Promise<VmStatistics> }> {
-  const user = await User.arrives(environment);
-  users.push(user);
-  const state = await user.json<RunningState>(['up']);
-  return { user, state, show: (vm) => user.json<VmRecord>(['vm', 'show', vm]), stats: (vm) => user.json<VmStatistics>(['exits', vm]) };
-}
-
-const pidOf = (state: RunningState, service: string): number => state.processes.find(({ name }) => name === service)!.pid;
-
-describe('the translator dies', () => {
-  test('its VMs wait and go on when it is back; others do not notice', async () => {
-    const { user, state, show, stats } = await machineRoom();
-    await user.must(['vm', 'create', '--name', 'translated', '--path', 'binary-translation', '--clock', 'virtual', '--start']);
-    await user.must(['vm', 'create', '--name', 'other', '--path', 'hardware-assisted', '--clock', 'virtual', '--start']);
-    for (const vm of ['translated', 'other']) await until(() => show(vm), (record) => record.state === 'halted');
-    process.kill(pidOf(state, 'translator'), 'SIGKILL');
-    const before = await stats('translated');
-    // Its shell reads the line in code that has been translated, and starts in code that has not.
-    const typing = user.run(['vm', 'console', 'translated'], { input: 'bench call-ret 3\n' });
-    await until(() => stats('translated'), ({ messages }) => messages['translate']! > before.messages['translate']!);
-    expect(await user.must(['vm', 'console', 'other'], 'echo not noticed\n')).toContain('not noticed');
-    expect(await show('translated')).toMatchObject({ state: 'running' });
-    expect((await user.run(['status'])).code).toBe(1);
-    await user.must(['up']);
-    await until(() => show('translated'), (record) => record.state === 'halted');
-    await typing;
-    expect(await user.must(['vm', 'console', 'translated', '--from-start'])).toContain('bench call-ret 3: done');
-    expect((await user.run(['status'])).code).toBe(0);
-
-    // Nobody is stopped from standing still meanwhile.
-    process.kill(pidOf(await user.json<RunningState>(['status']), 'translator'), 'SIGKILL');
-    const waiting = user.run(['vm', 'console', 'translated'], { input: 'bench fork 3\n' });
-    await until(() => show('translated'), (record) => record.state === 'running');
-    await user.must(['vm', 'pause', 'translated']);
-    expect(await show('translated')).toMatchObject({ state: 'paused' });
-    await user.must(['vm', 'delete', 'translated']);
-    await waiting;
-  });
-});
+const show = (vm: string): Promise<VmRecord> => user.json<VmRecord>(['vm', 'show', vm]);
+const stats = (vm: string): Promise<VmStatistics> => user.json<VmStatistics>(['exits', vm]);
+const killTranslator = async (): Promise<void> => {
+  const { processes: running } = await user.json<RunningState>(['status']).catch(() => state);
+  process.kill(running.find(({ name }) => name === 'translator')!.pid, 'SIGKILL');
+};
 
 describe('two translators', () => {
   test('share the work, as `status` shows', async () => {
-    const { user, state, show } = await machineRoom();
     const second = spawn(process.execPath, [join(repositoryRoot(), 'dist/apps/translator.mjs')], { env: { ...process.env, NATS_URL: state.natsUrl, HOST: '127.0.0.1', PORT: '0' }, stdio: 'ignore' });
     processes.push(second);
     const translators = async (): Promise<ServiceStatus[]> => (await user.json<{ services: ServiceStatus[] }>(['status'])).services.filter(({ service }) => service === 'translator');
@@ -75,6 +46,38 @@ describe('two translators', () => {
     // The second machine's code is the first's: what the same translator has answered before is not translated again.
     expect(served.reduce((sum, { counters }) => sum + counters['fromCache']!, 0)).toBeGreaterThan(50);
     expect(await user.must(['status'])).toMatch(/translator +\d+ .* [\d,]+ translations, [\d,]+ of them from memory/);
+    second.kill();
+    await until(translators, (found) => found.length === 1);
+  });
+});
+
+describe('the translator dies', () => {
+  test('its VMs wait and go on when it is back; others do not notice', async () => {
+    await user.must(['vm', 'create', '--name', 'translated', '--path', 'binary-translation', '--clock', 'virtual', '--start']);
+    await user.must(['vm', 'create', '--name', 'other', '--path', 'hardware-assisted', '--clock', 'virtual', '--start']);
+    for (const vm of ['translated', 'other']) await until(() => show(vm), (record) => record.state === 'halted');
+    await killTranslator();
+    const before = await stats('translated');
+    // Its shell reads the line in code that has been translated, and starts in code that has not.
+    const typing = user.run(['vm', 'console', 'translated'], { input: 'bench call-ret 3\n' });
+    await until(() => stats('translated'), ({ messages }) => messages['translate']! > before.messages['translate']!);
+    expect(await user.must(['vm', 'console', 'other'], 'echo not noticed\n')).toContain('not noticed');
+    expect(await show('translated')).toMatchObject({ state: 'running' });
+    expect((await user.run(['status'])).code).toBe(1);
+    await user.must(['up']);
+    await until(() => show('translated'), (record) => record.state === 'halted');
+    await typing;
+    expect(await user.must(['vm', 'console', 'translated', '--from-start'])).toContain('bench call-ret 3: done');
+    expect((await user.run(['status'])).code).toBe(0);
+
+    // Nobody is stopped from standing still meanwhile.
+    await killTranslator();
+    const waiting = user.run(['vm', 'console', 'translated'], { input: 'bench fork 3\n' });
+    await until(() => show('translated'), (record) => record.state === 'running');
+    await user.must(['vm', 'pause', 'translated']);
+    expect(await show('translated')).toMatchObject({ state: 'paused' });
+    await user.must(['vm', 'delete', 'translated']);
+    await waiting;
   });
 });
 
@@ -106,13 +109,10 @@ const lies: [string, Lie, RegExp][] = [
 
 describe('a lying translator', () => {
   let bus: NatsConnection;
-  let room: Awaited<ReturnType<typeof machineRoom>>;
 
   beforeAll(async () => {
-    // Every unit is translated again: what the verifier lets pass must not.
-    room = await machineRoom({ RINGSIDE_RECOMPUTE_ONE_IN: '1' });
-    process.kill(pidOf(room.state, 'translator'), 'SIGKILL');
-    bus = await connectNats(room.state.natsUrl, instanceName('liar'));
+    // The real one is gone.
+    bus = await connectNats(state.natsUrl, instanceName('liar'));
     bus.subscribe(TRANSLATE_SUBJECT, {
       queue: TRANSLATE_SUBJECT,
       callback: (_error, message) => {
@@ -137,15 +137,13 @@ describe('a lying translator', () => {
   }
 
   test('is believed while it says what is so, under the eyes of the recomputation', async () => {
-    const { user, show } = room;
     await user.must(['vm', 'create', '--name', 'honest', '--path', 'binary-translation', '--clock', 'virtual', '--start']);
-    expect(await until(() => show('honest'), ({ state }) => state !== 'running')).toMatchObject({ state: 'halted' });
+    expect(await until(() => show('honest'), (record) => record.state !== 'running')).toMatchObject({ state: 'halted' });
   });
 
   test.each(lies)('%s: the VM ends by a name that says which unit and why', async (name, _lie, why) => {
-    const { user, show } = room;
     await user.must(['vm', 'create', '--name', name, '--path', 'binary-translation', '--clock', 'virtual', '--start']);
-    const record = await until(() => show(name), ({ state }) => state !== 'running');
+    const record = await until(() => show(name), (record) => record.state !== 'running');
     expect(record.state).toBe('translation-refused');
     expect(record.why).toContain(`0x${lied.get(name)!.toString(16)}: `);
     expect(record.why).toMatch(why);

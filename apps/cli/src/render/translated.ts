@@ -23,7 +23,7 @@ function renderUnit(unit: TranslatedUnitView, terminal: Pick<Terminal, 'paint'>,
     for (let row = 0; row < Math.max(1, host.length); row++) {
       const code = host[row];
       const guestCell = terminal.paint((row === 0 ? left : '').padEnd(width), 'cyan');
-      const hostCell = code === undefined ? '' : `+${code.at.toString(16).padStart(2, '0')}  ${shortened(code.bytes).padEnd(BYTES_WIDTH)}  ${code.text}${code.commits ? terminal.paint('  ← commits', 'green') : ''}`;
+      const hostCell = code === undefined ? '' : `+${code.at.toString(16).padStart(2, '0')}  ${shortened(code.bytes).padEnd(BYTES_WIDTH)}  ${code.text}${code.field === null ? '' : terminal.paint(`  ; ${code.field}`, 'dim')}${code.commits ? terminal.paint('  ← commits', 'green') : ''}`;
       lines.push(`  ${guestCell}  ${hostCell}`.trimEnd());
     }
   }
