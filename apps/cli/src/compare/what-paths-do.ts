@@ -28,7 +28,7 @@ export const WHAT_PATHS_DO: Record<Exclude<OperationName, 'empty' | 'probe'>, Re
     native: 'both instructions execute',
     'trap-and-emulate': 'both trap (#GP) and are emulated on the virtual CR0',
     paravirt: 'two fpu_taskswitch hypercalls take their place',
-    'binary-translation': 'both are callouts, on the virtual CR0',
+    'binary-translation': 'translated code changes a byte, the virtual CR0.TS; the real one is held set, and a #NM that the guest has no reason for clears it. Whatever else CR0 would change is a callout',
     'hardware-assisted': 'exits 28 (CR access) where a bit that ring -1 owns would change; TS is the guest\'s own',
   },
   'call-ret': {
