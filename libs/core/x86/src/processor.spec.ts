@@ -47,7 +47,7 @@ describe('a budget', () => {
     const ends = [1000, 1, 4].map((budget) => {
       const guest = new Guest().code(CODE, ...code);
       while (guest.run(budget) === StepResult.Budget);
-      return [guest.register('ecx'), guest.register('edi'), guest.register('eax'), guest.processor.retired];
+      return [guest.register('ecx'), guest.processor.getRegister('edi'), guest.register('eax'), guest.processor.retired];
     });
     // Two iterations (the second writes F3), then the NOP and the byte left of STOSB alone.
     expect(ends).toEqual([ends[0], ends[0], ends[0]]);
