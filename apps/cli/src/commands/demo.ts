@@ -41,7 +41,7 @@ export function demoCommand(context: Context): Command {
   const { terminal } = context;
   return new Command('demo')
     .description('a tour: boot one guest on each path, run the same operations, see what each path adds')
-    .option('--repeat <n>', 'repetitions of each operation', positiveInteger, 3)
+    .option('--repeat <n>', 'repetitions of each operation', positiveInteger, 5)
     .option('--clock <clock>', `${CLOCK_HELP}, and adds a table of cycles`, 'virtual')
     .action(async (options: { repeat: number; clock: string }) => {
       const begun = Date.now();

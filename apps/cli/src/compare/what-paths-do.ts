@@ -14,7 +14,7 @@ export const WHAT_PATHS_DO: Record<Exclude<OperationName, 'empty' | 'probe'>, Re
     native: 'the gate of int 0x80 leads from ring 3 to ring 0',
     'trap-and-emulate': 'int 0x80 traps to ring -1, which builds the frame on the kernel\'s stack through the guest\'s own IDT and TSS; the IRET to ring 3 does not trap, and loses IF',
     paravirt: 'the monitor put the guest\'s own gate into the IDT: from ring 3 straight to ring 1; the way back is an IRET. With the kernel in ring 3, ring -1 takes the interrupt, loads the kernel\'s page tables and builds its frame; the way back is the iret hypercall',
-    'binary-translation': 'int 0x80 leaves the application for ring -1, which delivers it through the guest\'s own IDT; the IRET at its end is a callout',
+    'binary-translation': 'the monitor\'s gate of int 0x80 leads straight into translated code, and the IRET at its end stays there: no message, once ring -1 has seen the first',
     'hardware-assisted': 'as native: gates are the guest\'s own in non-root mode',
   },
   in: {
@@ -56,14 +56,14 @@ export const WHAT_PATHS_DO: Record<Exclude<OperationName, 'empty' | 'probe'>, Re
     native: 'a store to memory',
     'trap-and-emulate': 'page tables are write-traced: the store traps, and the shadow entry made of it is dropped',
     paravirt: 'page tables are read-only: one mmu_update hypercall, which checks types and references of both frames',
-    'binary-translation': 'the store is copied as it is; the page table is write-traced, so it faults, and the shadow entry made of it is dropped',
+    'binary-translation': 'a traced store: it faults, and the shadow entry made of it is dropped. One that traps often is translated again, so that it asks ring -1 before it stores',
     'hardware-assisted': 'a store to memory: the guest\'s own page tables lie under EPT. With shadow paging, a traced store',
   },
   'pte-modify-batch': {
     native: '32 stores to memory',
     'trap-and-emulate': '32 traced stores',
     paravirt: 'one mmu_update hypercall with 32 requests',
-    'binary-translation': '32 traced stores',
+    'binary-translation': '32 traced stores, which ask ring -1 before they store once they have trapped often',
     'hardware-assisted': '32 stores to memory. With shadow paging, 32 traced stores',
   },
   'context-switch': {
