@@ -62,7 +62,7 @@ describe('the translator dies', () => {
     const typing = user.run(['vm', 'console', 'translated'], { input: 'bench call-ret 3\n' });
     await until(() => stats('translated'), ({ messages }) => messages['translate']! > before.messages['translate']!);
     expect(await user.must(['vm', 'console', 'other'], 'echo not noticed\n')).toContain('not noticed');
-    expect(await show('translated')).toMatchObject({ state: 'running' });
+    expect(await until(() => show('translated'), ({ why }) => why !== 'running')).toMatchObject({ state: 'running', why: 'waits for a translator' });
     expect((await user.run(['status'])).code).toBe(1);
     await user.must(['up']);
     await until(() => show('translated'), (record) => record.state === 'halted');

@@ -41,7 +41,12 @@ export class HostedMachine {
         changed(this.report());
       },
     };
-    this.translator = translationCache === null ? null : new TranslatorSender(order, client, this.tracer, position, runtime.environment.timeoutMs);
+    this.translator = translationCache === null ? null : new TranslatorSender(order, client, this.tracer, position, (waiting) => {
+      if (this.machine.state !== 'running') return;
+      this.machine.why = waiting ? 'waits for a translator' : 'running';
+      this.revision++;
+      changed(this.report());
+    }, runtime.environment.timeoutMs);
     this.machine = new VirtualMachine({
       spec, epoch, monitorBytes, stateGroups: new Map(stateGroups), deadline: Infinity,
       // Another sample for each machine, and for one the same on every run.

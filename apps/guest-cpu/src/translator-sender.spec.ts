@@ -101,7 +101,8 @@ describe('a translation miss', () => {
   it('waits for a translator, and goes on when one comes', async () => {
     const hosted = machine({ timeoutMs: 5_000 });
     const ended = end(hosted);
-    while (client.mux.counts.resends < 3) await new Promise((resolve) => setTimeout(resolve, 1));
+    while (hosted.report().why !== 'waits for a translator') await new Promise((resolve) => setTimeout(resolve, 1));
+    expect(hosted.report().state).toBe('running');
     translator(translate);
     expect(await ended).toMatchObject({ state: 'shutdown' });
     expect(hosted.statistics().messages['translate']).toBe(2);

@@ -12,6 +12,9 @@ import type { GuestPosition } from './exit-sender.js';
  */
 const PATIENCE = 6;
 
+/** A person who looks at the VM meanwhile is told what it waits for. */
+const TELL_AFTER_MS = 500;
+
 /** No unit is longer (SDM Vol. 2A 2.3.11: an instruction has at most 15 bytes): the rest of the page need not travel, and changes in it ask for no new translation. */
 const MOST_BYTES = MOST_INSTRUCTIONS * 15;
 
@@ -22,7 +25,9 @@ export class TranslatorSender implements TranslatorPort {
   private asked: AbortController | null = null;
   private whole: OpenSpan | null = null;
 
-  constructor(private readonly order: Pick<CreateMachine, 'spec' | 'epoch'>, private readonly client: NatsClient, private readonly tracer: MachineTracer | null, private readonly position: () => GuestPosition, timeoutMs: number) {
+  /** @param waits told when an answer takes long, and when it is there */
+  constructor(private readonly order: Pick<CreateMachine, 'spec' | 'epoch'>, private readonly client: NatsClient, private readonly tracer: MachineTracer | null, private readonly position: () => GuestPosition,
+    private readonly waits: (waiting: boolean) => void, timeoutMs: number) {
     this.policy = { ...EXIT_POLICY, timeoutMs: PATIENCE * timeoutMs };
   }
 
@@ -31,6 +36,11 @@ export class TranslatorSender implements TranslatorPort {
     const seq = ++this.seq;
     const spans = this.tracer?.miss('translate', () => this.attributes(request), { [Attribute.Epoch]: epoch, [Attribute.Seq]: seq, ...messaging(spec.id, null, 'translate') }) ?? null;
     this.asked = new AbortController();
+    let told = false;
+    const telling = setTimeout(() => {
+      told = true;
+      this.waits(true);
+    }, TELL_AFTER_MS);
     try {
       const reply = await this.client.call(TRANSLATE_SUBJECT, encodeTranslationRequest({ ...request, bytes: request.bytes.subarray(0, MOST_BYTES) }, { vmId: spec.id, epoch, seq }, spans?.message.context ?? null), this.policy, this.asked.signal);
       spans?.message.end();
@@ -44,6 +54,8 @@ export class TranslatorSender implements TranslatorPort {
       if (error instanceof UnreachableError) throw error;
       throw new TranslationError(`no translation of the code at 0x${request.eip.toString(16)}: ${error instanceof Error ? error.message : String(error)}`);
     } finally {
+      clearTimeout(telling);
+      if (told) this.waits(false);
       this.asked = null;
     }
   }
