@@ -7,7 +7,7 @@ export const Attribute = {
   Address: 'ringside.address', Size: 'ringside.size', Count: 'ringside.count',
   DeviceId: 'ringside.device.id', DeviceLabel: 'ringside.device.label', DeviceRegister: 'ringside.device.register',
   UnitAt: 'ringside.unit.at', UnitHash: 'ringside.unit.hash', GuestBytes: 'ringside.unit.guest_bytes', HostBytes: 'ringside.unit.host_bytes', UnitInstructions: 'ringside.unit.instructions', UnitExits: 'ringside.unit.exits',
-  Retired: 'ringside.retired', Executed: 'ringside.executed', Repetitions: 'ringside.repetitions',
+  Retired: 'ringside.retired', Executed: 'ringside.executed', Cycles: 'ringside.cycles', Repetitions: 'ringside.repetitions',
   Traced: 'ringside.messages.traced', Untraced: 'ringside.messages.untraced',
   MessagingSystem: 'messaging.system', Destination: 'messaging.destination.name', DestinationTemplate: 'messaging.destination.template', BodySize: 'messaging.message.body.size',
 } as const;

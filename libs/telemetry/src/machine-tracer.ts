@@ -1,5 +1,5 @@
 import { SpanKind } from '@opentelemetry/api';
-import type { OperationRecord } from '@ringside/machine';
+import { modelledCycles, modelledTable, type ClockKind, type OperationRecord } from '@ringside/machine';
 import type { TraceContext } from '@ringside/protocol';
 import { Attribute } from './attributes.js';
 import type { OpenSpan, Telemetry } from './telemetry.js';
@@ -13,7 +13,7 @@ const RESERVE = (NESTED_LIMIT + 1) * SPANS_PER_HOP;
 /** A guest that runs without marks is traced by slices, at most one in this many ns of wall time. */
 const SLICE_INTERVAL_NS = 10e9;
 
-export interface TracedVm { id: string; path: string }
+export interface TracedVm { id: string; path: string; clock?: ClockKind }
 
 /** Traces of one VM: one for each guest operation between its marks; slices of the time outside them. */
 export class MachineTracer {
@@ -36,7 +36,11 @@ export class MachineTracer {
 
   operationEnds(record: OperationRecord): void {
     if (this.kind !== 'operation') return;
-    this.root?.set({ [Attribute.Retired]: record.retired, [Attribute.Executed]: record.executed, [Attribute.Repetitions]: record.repetitions });
+    const table = modelledTable(this.vm.clock ?? 'virtual');
+    this.root?.set({
+      [Attribute.Retired]: record.retired, [Attribute.Executed]: record.executed, [Attribute.Repetitions]: record.repetitions,
+      ...(table === null ? {} : { [Attribute.Cycles]: Math.round(modelledCycles(table, record.primitives ?? {})) }),
+    });
     this.endRoot();
   }
 

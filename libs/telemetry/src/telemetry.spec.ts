@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import type { OperationRecord } from '@ringside/machine';
+import { modelledCycles, PENTIUM_4, type OperationRecord } from '@ringside/machine';
 import { FrameKind, Hop, type TraceContext } from '@ringside/protocol';
 import { DispatchSpans, ExitMeter, MachineTracer, MAX_SPANS_PER_TRACE, NESTED_LIMIT, SpanKind, SpanStore, Telemetry, type Dispatched } from './index.js';
 import { OtlpSink } from './testing/otlp-sink.js';
@@ -40,6 +40,17 @@ describe('a trace', () => {
     });
     expect(processor.counts).toEqual({ ended: 2, delivered: 2, undelivered: 0, dropped: 0 });
     await sink.close();
+  });
+
+  it('says cycles on its root under a modelled clock, and under no other', () => {
+    const processor = telemetryOf();
+    const cyclesUnder = (clock: 'virtual' | 'modelled:pentium4'): unknown => {
+      const tracer = new MachineTracer(processor, { ...VM, clock }, () => 0);
+      const traceId = tracer.operationBegins(record('in'));
+      tracer.operationEnds({ ...record('in'), primitives: { 'port-cycle': 2, 'instruction': 3 } });
+      return processor.store.trace(traceId)[0]!.attributes['ringside.cycles'];
+    };
+    expect([cyclesUnder('virtual'), cyclesUnder('modelled:pentium4')]).toEqual([undefined, modelledCycles(PENTIUM_4, { 'port-cycle': 2, 'instruction': 3 })]);
   });
 
   it('has a span for a translation miss, with the message to a translator under it', () => {
