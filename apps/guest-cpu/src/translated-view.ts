@@ -6,7 +6,7 @@ const PAGE = 4096;
 /** What an instruction that begins at a page's end may need of the next. */
 const REACH = 15;
 /** Instructions in one view, so that its reply fits a message. */
-const MOST = 400;
+const MOST = 200;
 const JMP = 0xe9;
 
 /** Guest code from a linear address on, `count` instructions or so, beside its translation: whole units, as they stand in the cache, or made for the reader. */
