@@ -1,7 +1,8 @@
 import { setFlagsFromString } from 'node:v8';
-import { digestWords, type VmSpec } from '@ringside/machine';
+import type { VmSpec } from '@ringside/machine';
 import { SingleProcess, specOf } from './single-process.js';
 import { disturbedGuest, type Disturbance, type DisturbedGuestOptions } from './testing/disturbed-guest.js';
+import { memoryDigest } from './testing/memory-digest.js';
 
 // A fault that unwinds through the run loop while V8 has it in baseline code costs 50 µs: its offset table is walked from the start.
 setFlagsFromString('--no-sparkplug');
@@ -26,7 +27,7 @@ async function create({ image, memoryMiB }: { image: Uint8Array; memoryMiB: numb
 
 const outcome = ({ machine }: SingleProcess): unknown => [
   machine.state, machine.why, machine.processor.retired, machine.now, machine.stateHash!.samples, machine.stateHash!.value, machine.processor.getRegister('cr2'),
-  digestWords(machine.processor.readPhysical('guest', 0, machine.processor.cpu.ramBytes)),
+  memoryDigest(machine.processor),
 ];
 
 /** When to disturb, in retired instructions: natively the first time that each instruction of the round is about to run. */

@@ -1,6 +1,7 @@
 import { setFlagsFromString } from 'node:v8';
-import { digestWords, type VmSpec } from '@ringside/machine';
+import type { VmSpec } from '@ringside/machine';
 import { SingleProcess, specOf } from './single-process.js';
+import { memoryDigest } from './testing/memory-digest.js';
 import { nativeUntilStale } from './testing/native-until-stale.js';
 import { pageTableGuest } from './testing/page-table-guest.js';
 import { selfModifyingGuest } from './testing/self-modifying-guest.js';
@@ -23,7 +24,7 @@ function outcome({ machine }: SingleProcess): object {
   const { processor, state, why, stateHash } = machine;
   return {
     state, why, retired: processor.retired, now: machine.now, hash: stateHash!.value, cr2: processor.getRegister('cr2'),
-    ram: digestWords(processor.readPhysical('guest', 0, processor.cpu.ramBytes)),
+    ram: memoryDigest(processor),
   };
 }
 

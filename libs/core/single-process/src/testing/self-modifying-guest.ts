@@ -60,7 +60,7 @@ function tables(scene: Scene): void {
   for (let page = 0; page < 1024; page++) asm.put((pae ? IDENTITY_TABLES[page >> 9]! + (page & 0x1ff) * 8 : IDENTITY_TABLES[0]! + page * 4), (page * 4096 | 7 | global) >>> 0);
   for (const table of WINDOW_TABLES) {
     for (let page = 0; page < WINDOW_PAGES; page++) {
-      const frame = page < 4 ? page : page < 8 ? page ^ (table === WINDOW_TABLES[0] ? 1 : 3) & 3 : random(FRAMES);
+      const frame = page < 4 ? page : page < 8 ? (page ^ (table === WINDOW_TABLES[0] ? 1 : 3)) & 3 : random(FRAMES);
       asm.put(table + page * size, page === HOLE ? 0 : page === DATA_PAGE ? DATA | 7 : (ARENA + frame * 4096) | (page < 8 ? 7 : randomFlags(scene)));
     }
   }
