@@ -2,7 +2,7 @@ import type { Cpu } from './cpu.js';
 import { CALL_GATE16, CALL_GATE32, Descriptor, SELECTOR_RPL, TASK_GATE, TSS16_AVAILABLE, TSS32_AVAILABLE, effectiveLevel, errorCodeOf, isNull, markAccessed, readDescriptor } from './descriptor.js';
 import { GP, NP, SS_FAULT, raise } from './fault.js';
 import { UnsupportedMode, leaveUnsupported } from './intercepts.js';
-import { observeSelector } from './sensitive.js';
+import { observeRequestedLevel, observeSelector } from './sensitive.js';
 import { dropInnerDataSegments, selectorOf, setCodeSegment, setSegment, withinLimit } from './segmentation.js';
 import { modeChanged, nextEip } from './slots.js';
 import { type ElementSize, StackFrame, peekStack, setStackPointer } from './stack.js';
@@ -70,6 +70,7 @@ export function farJump(cpu: Cpu, selector: number, offset: number, operandSize:
   readTarget(cpu, selector);
   if (target.code) {
     checkDirectTarget(cpu, selector);
+    if (!target.conforming) observeRequestedLevel(cpu, 'JMP', selector);
     enter(cpu, selector, target, narrow(offset, operandSize));
   } else if (isCallGate(target)) {
     const codeSelector = followCallGate(cpu, selector);
@@ -98,6 +99,7 @@ export function farCall(cpu: Cpu, selector: number, offset: number, operandSize:
   readTarget(cpu, selector);
   if (target.code) {
     checkDirectTarget(cpu, selector);
+    if (!target.conforming) observeRequestedLevel(cpu, 'CALL', selector);
     callSameLevel(cpu, selector, target, narrow(offset, operandSize), operandSize);
   } else if (isCallGate(target)) {
     const codeSelector = followCallGate(cpu, selector);
@@ -154,6 +156,7 @@ export function farReturn(cpu: Cpu, operandSize: ElementSize, popBytes: number):
   const eip = peekStack(cpu, 0, operandSize);
   const selector = peekStack(cpu, 1, operandSize) & 0xffff;
   checkReturnTarget(cpu, selector);
+  if (!code.conforming) observeRequestedLevel(cpu, 'RETF', selector);
   if ((selector & SELECTOR_RPL) === cpu.i32[CPL]) returnSameLevel(cpu, selector, eip, 2 * operandSize + popBytes);
   else returnOuterLevel(cpu, selector, eip, 2, operandSize, popBytes);
 }

@@ -2,6 +2,7 @@ import type { Cpu } from './cpu.js';
 import { Descriptor, RIGHTS_BIG, RIGHTS_S, SELECTOR_RPL, TYPE_CODE, TYPE_CONFORMING, TYPE_EXPAND_DOWN, effectiveLevel, errorCodeOf, isNull, markAccessed, readDescriptor } from './descriptor.js';
 import { SEGMENT_LOADS } from './event-counters.js';
 import { GP, NP, SS_FAULT, raise } from './fault.js';
+import { observeRequestedLevel } from './sensitive.js';
 import { modeChanged } from './slots.js';
 import { CPL, CS, DS, ES, FS, GS, RIGHTS_UNUSABLE, SEGMENTS, SEGMENT_BASE, SEGMENT_LIMIT, SEGMENT_RIGHTS, SEGMENT_SELECTOR, SEGMENT_WORDS, SS } from './state.js';
 
@@ -59,6 +60,7 @@ function loadDataSegment(cpu: Cpu, segment: number, selector: number): void {
   if (!scratch.conforming && scratch.dpl < effectiveLevel(cpu, selector)) raise(cpu, GP, error);
   if (!scratch.present) raise(cpu, NP, error);
   markAccessed(cpu, scratch);
+  if (!scratch.conforming && scratch.dpl === 1) observeRequestedLevel(cpu, 'segment load', selector);
   cpu.f64[SEGMENT_LOADS]! += 1;
   setSegment(cpu, segment, selector, scratch);
 }

@@ -26,15 +26,21 @@ const hex = (value: number): string => `0x${(value >>> 0).toString(16)}`;
 
 /** An instruction has shown `saw`, or changed state to it; ring 0 has `expected`. The first one that differs is kept, all are counted. */
 export function observeSensitive(cpu: Cpu, mnemonic: string, what: string, saw: number, expected: number): void {
+  if (saw !== expected) note(cpu, mnemonic, `${what} ${hex(saw)}`, `${what} ${hex(expected)}`);
+}
+
+/** A selector with RPL 1 has been accepted in ring 1, of a segment that is not conforming: ring 0 refuses one that asks for less than it has. */
+export function observeRequestedLevel(cpu: Cpu, mnemonic: string, selector: number): void {
+  if (cpu.controls.virtualState !== null && cpu.i32[CPL] === 1 && (selector & 3) === 1) note(cpu, mnemonic, `selector ${hex(selector)}`, `#GP(${hex(selector & 0xfffc)})`);
+}
+
+function note(cpu: Cpu, mnemonic: string, saw: string, shouldHaveSeen: string): void {
   // Added code of a translation knows what is real.
-  if (saw === expected || cpu.i32[CS_SPACE] !== 0) return;
+  if (cpu.i32[CS_SPACE] !== 0) return;
   cpu.misledCount++;
   if (cpu.misled !== null) return;
   const eip = (cpu.i32[EIP]! - currentInstructionLength(cpu)) >>> 0;
-  cpu.misled = {
-    mnemonic, eip, bytes: bytesAt(cpu, eip, currentInstructionLength(cpu)), ring: cpu.i32[CPL]!, saw: `${what} ${hex(saw)}`, shouldHaveSeen: `${what} ${hex(expected)}`,
-    retired: cpu.f64[RETIRED]!,
-  };
+  cpu.misled = { mnemonic, eip, bytes: bytesAt(cpu, eip, currentInstructionLength(cpu)), ring: cpu.i32[CPL]!, saw, shouldHaveSeen, retired: cpu.f64[RETIRED]! };
 }
 
 function bytesAt(cpu: Cpu, eip: number, length: number): string {

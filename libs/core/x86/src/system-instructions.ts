@@ -67,7 +67,9 @@ function storeTable(access: DescriptorTableAccess, baseWord: number, limitWord: 
     const state = cpu.controls.virtualState;
     if (state === null) return;
     const global = access === DescriptorTableAccess.Sgdt;
-    observeSensitive(cpu, global ? 'SGDT' : 'SIDT', 'base', base, global ? state.gdtBase | 0 : state.idtBase | 0);
+    const mnemonic = global ? 'SGDT' : 'SIDT', own = global ? state.gdtBase | 0 : state.idtBase | 0;
+    if (base !== own) observeSensitive(cpu, mnemonic, 'base', base, own);
+    else observeSensitive(cpu, mnemonic, 'limit', cpu.i32[limitWord]!, global ? state.gdtLimit : state.idtLimit);
   };
 }
 const OPERAND16 = 1 << 26;
