@@ -3,6 +3,7 @@ import { modelledTable, type ClockKind, type OperationName } from '@ringside/mac
 import { benchCommand, diskImage, guestImage, RINGLET, type RingletOperation } from '@ringside/guests';
 import { writeFile } from 'node:fs/promises';
 import { compare } from '../compare/compare.js';
+import { sensitivityOf } from '../compare/cycles.js';
 import { operationBytes } from '../compare/guest-bytes.js';
 import { COMPARED, parseOperations } from '../compare/operations.js';
 import { readComparison } from '../compare/read-comparison.js';
@@ -59,7 +60,7 @@ export function compareCommand(context: Context): Command {
       if (paths.length === 0) throw usageFailure('--paths wants at least one path.');
       const clock = parseClock(options.clock);
       const table = modelledTable(clock);
-      if (options.sensitivity && table === null) throw usageFailure('--sensitivity wants a modelled clock, such as --clock modelled:pentium4.');
+      if (options.sensitivity && table === null && options.from === undefined) throw usageFailure('--sensitivity wants a modelled clock, such as --clock modelled:pentium4.');
       if (options.list) return list(context, operations, paths, options.json ?? false);
       if (options.from !== undefined) return showFile(context, options.from, operations, paths, options);
       const choices = choicesFor(paths, options.mmu, options.guestKernelRing.map(Number), clock);
@@ -79,7 +80,7 @@ export function compareCommand(context: Context): Command {
         terminal.out(explanation(options.repeat, clock));
         terminal.out();
         for (const line of renderComparison(comparison, terminal)) terminal.out(line);
-        if (table !== null) for (const line of renderCycles(comparison, table, terminal)) terminal.out(line);
+        showCycles(context, comparison);
         const ids = renderTraceIds(asked.results, terminal);
         if (ids.length > 1) terminal.out(['', ...ids, '', './ringside trace ID shows one as a waterfall.'].join('\n'));
       }
@@ -89,18 +90,28 @@ export function compareCommand(context: Context): Command {
 }
 
 /** A comparison that ran before, or a part of it; `empty` stays in it, for it is taken off. */
-async function showFile(context: Context, file: string, operations: readonly OperationName[], paths: readonly BuiltPath[], { counts, json }: CompareOptions): Promise<void> {
+async function showFile(context: Context, file: string, operations: readonly OperationName[], paths: readonly BuiltPath[], { counts, json, sensitivity }: CompareOptions): Promise<void> {
   const whole = await readComparison(file);
   const results = whole.results.filter(({ operation, path }) => (operation === 'empty' || operations.includes(operation)) && paths.some((name) => name === path));
   if (results.every(({ operation }) => operation === 'empty')) throw new Failure(`${file} has none of these operations on these paths.`);
-  const comparison = { ...whole, results };
+  const table = modelledTable(whole.clock);
+  if (sensitivity && table === null) throw new Failure(`${file} was made under the clock ${whole.clock}: --sensitivity wants a modelled one.`);
+  const comparison: Comparison = { ...whole, results, ...(sensitivity && table !== null ? { sensitivity: sensitivityOf(results, table) } : {}) };
   if (json) return context.terminal.json(comparison);
   if (counts) return showCounts(context, comparison);
   for (const line of renderComparison(comparison, context.terminal)) context.terminal.out(line);
+  showCycles(context, comparison);
 }
 
-function showCounts({ terminal }: Context, comparison: Comparison): void {
-  for (const line of renderComparison(comparison, terminal, 'counts')) terminal.out(line);
+function showCounts(context: Context, comparison: Comparison): void {
+  for (const line of renderComparison(comparison, context.terminal, 'counts')) context.terminal.out(line);
+  showCycles(context, comparison);
+}
+
+/** Under a modelled clock. */
+function showCycles({ terminal }: Context, comparison: Comparison): void {
+  const table = modelledTable(comparison.clock);
+  if (table !== null) for (const line of renderCycles(comparison, table, terminal)) terminal.out(line);
 }
 
 function explanation(repetitions: number, clock: ClockKind): string {

@@ -20,7 +20,7 @@ export function renderCycles({ results, sensitivity }: Comparison, table: CostTa
   return [
     '', terminal.paint(`Modelled cycles of one repetition (the last) on a ${table.processor}`, 'bold'), '',
     ...renderTable([{ title: 'OPERATION' }, { title: 'PATH' }, { title: 'CYCLES', align: 'right' }, { title: '× NATIVE', align: 'right' }, { title: 'OF WHICH' }], rows, terminal),
-    '', 'Σ count × figure: what each figure is from stands in docs/modelled-clock.md. They say nothing of the times above.',
+    '', 'Σ count × figure: what each figure is from stands in docs/modelled-clock.md. They are no times of this system.',
     ...(sensitivity === undefined ? [] : renderSensitivity(sensitivity, terminal)),
   ];
 }
