@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Ajv } from 'ajv';
 import { readFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { diskImage, guestImage } from '@ringside/guests';
 import type { OperationName } from '@ringside/machine';
@@ -14,6 +14,7 @@ import { script } from '../src/compare/run.js';
 import { repositoryRoot } from '../src/context.js';
 import { vmSpec } from '../src/session/vm-spec.js';
 import type { JaegerFile } from '../src/traces/jaeger-file.js';
+import { generatedBlocks, PAGE_COLUMNS } from './pages.js';
 import { User } from './ringside.js';
 
 let user: User;
@@ -141,5 +142,17 @@ describe('compare --ops all', () => {
     const printed = await user.must(['trace', traceId!.slice(0, 12), '--limit', '5']);
     expect(printed).toContain('print on hardware-assisted');
     expect(printed).toMatch(/device-model/);
+  });
+
+  test('docs/paths counts what this run counts (node tools/docs/paths.mjs writes it anew)', async () => {
+    const file = join(user.stateDirectory, 'compare.json');
+    await writeFile(file, JSON.stringify(comparison));
+    const blocks = generatedBlocks(/ --from compare\.json /);
+    expect(new Set(blocks.map(({ page }) => page)).size).toBe(6);
+    for (const { page, command, text } of blocks) {
+      const args = command.split(' ').slice(1).map((word) => word === 'compare.json' ? file : word);
+      const { code, out } = await user.run(args, { environment: PAGE_COLUMNS });
+      expect([page, command, code, out.trimEnd()]).toEqual([page, command, 0, text]);
+    }
   });
 });
