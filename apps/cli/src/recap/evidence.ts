@@ -40,6 +40,11 @@ export class Evidence {
     return names.filter((name) => machines.every((who) => this.find(name, who, quantity) !== null));
   }
 
+  /** Whether both machines executed, left and sent the same for it: then a difference in time is noise. */
+  sameWork(operation: OperationName, a: Who, b: Who): boolean {
+    return (['executed', 'exits', 'messages'] as const).every((quantity) => this.find(operation, a, quantity) === this.find(operation, b, quantity));
+  }
+
   private find(operation: OperationName, who: Who, quantity: Quantity): number | null {
     const result = this.comparison.results.find((one) => one.operation === operation && is(one, who) && one.status !== 'unsupported');
     if (result === undefined) return null;

@@ -184,21 +184,30 @@ const COUNTS: readonly LineDefinition[] = [
 
 /**
  * "`slower` takes longer than `faster`": by the median of the ratios over the operations that both ran, for single ones differ by orders of magnitude. Below a
- * tenth is no difference; the other way round the claim does not hold. Boot is no operation here: it is one piece, and translates everything once.
+ * tenth is no difference; the other way round the claim does not hold. What is the same work on both counts as the same time. Boot is no operation here: it is one
+ * piece, and translates everything once.
  */
 export function slowerBy(evidence: Evidence, slower: Who, faster: Who, quantity: 'p50Ns' | 'cycles'): Judgement {
   const operations = evidence.operations([slower, faster], quantity).filter((operation) => operation !== 'boot');
   const ratios = operations.flatMap((operation) => {
     const [a, b] = [evidence.number(operation, slower, quantity), evidence.number(operation, faster, quantity)];
-    return a > 0 && b > 0 ? [{ operation, a, b, ratio: a / b }] : [];
+    const same = quantity === 'p50Ns' && evidence.sameWork(operation, slower, faster);
+    return same || (a > 0 && b > 0) ? [{ operation, a, b, same, ratio: same ? 1 : a / b }] : [];
   });
   if (ratios.length === 0) throw new NotMeasured(`any operation on ${machineName(slower)} and ${machineName(faster)}${quantity === 'cycles' ? ', in modelled cycles' : ''}`);
   const sorted = ratios.sort((a, b) => a.ratio - b.ratio);
   const middle = (sorted.length - 1) / 2;
   const median = Math.sqrt(sorted[Math.floor(middle)]!.ratio * sorted[Math.ceil(middle)]!.ratio);
+  const differing = sorted.filter(({ same }) => !same);
   const shown = ({ operation, a, b }: (typeof ratios)[number]): string => quantity === 'cycles' ? `${operation} ${grouped(a)} : ${grouped(b)} cycles` : `${operation} ${duration(a)} : ${duration(b)}`;
-  const says = `${machineName(slower)} takes ${median.toFixed(2)} × ${machineName(faster)} (median of ${ratios.length} operations; from ${shown(sorted[0]!)} to ${shown(sorted.at(-1)!)})`;
-  return { verdict: median > DIFFERENCE ? 'holds' : median < 1 / DIFFERENCE ? 'does not hold' : 'no difference', says };
+  const details = [
+    `median of ${counted(sorted.length, 'operation')}${differing.length < sorted.length ? `, ${sorted.length - differing.length} of them the same work` : ''}`,
+    ...(differing.length === 0 ? [] : differing.length === 1 ? [shown(differing[0]!)] : [`from ${shown(differing[0]!)} to ${shown(differing.at(-1)!)}`]),
+  ];
+  return {
+    verdict: median > DIFFERENCE ? 'holds' : median < 1 / DIFFERENCE ? 'does not hold' : 'no difference',
+    says: `${machineName(slower)} takes ${median.toFixed(2)} × ${machineName(faster)} (${details.join('; ')})`,
+  };
 }
 
 /** Claims about speed, once for this system's times and once for a modelled hardware's cycles. */
