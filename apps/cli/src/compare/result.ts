@@ -108,7 +108,7 @@ export function perOperation(result: OperationResult, empty: OperationResult | u
   const reasons = Object.keys(result.exits).map((reason) => [reason, share(({ exits }) => exits[reason] ?? 0)] as const).filter(([, count]) => count !== 0);
   return {
     retired: share(({ retired }) => retired), executed: share(({ executed }) => executed), exits: Object.fromEntries(reasons), exitTotal: share(({ exits }) => total(exits)),
-    hypercalls: share(({ hypercalls }) => hypercalls), messages: share(({ messages }) => total(messages) - (messages['translate'] ?? 0)),
+    hypercalls: share(({ hypercalls }) => hypercalls), messages: share(({ messages }) => total(messages) - (loop === undefined ? 0 : messages['translate'] ?? 0)),
     p50Ns: Math.max(0, result.wall.p50Ns - (loop?.wall.p50Ns ?? 0)), p99Ns: Math.max(0, result.wall.p99Ns - (loop?.wall.p50Ns ?? 0)),
     guestNs: Math.max(0, share(({ wall }) => wall.guestNs)), busNs: Math.max(0, share(({ wall }) => wall.busNs)), handlersNs: Math.max(0, share(({ wall }) => wall.handlersNs)),
   };

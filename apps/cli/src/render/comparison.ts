@@ -4,7 +4,7 @@ import type { Terminal } from '../terminal.js';
 import { renderTable, type Cell, type Column } from './table.js';
 import { duration, grouped } from './units.js';
 
-interface ComparisonColumn extends Column { cell: (result: OperationResult, one: PerOperation) => Cell }
+interface ComparisonColumn extends Column { cell: (result: OperationResult, one: PerOperation, native: PerOperation | null) => Cell }
 
 const right = (title: string, cell: ComparisonColumn['cell']): ComparisonColumn => ({ title, align: 'right', cell });
 
@@ -20,10 +20,11 @@ const bus = right('BUS', (_, one) => duration(one.busNs));
 const handlers = right('HANDLERS', (_, one) => duration(one.handlersNs));
 const units: ComparisonColumn = right('UNITS', ({ translation }) => translation === null ? '' : grouped(translation.units));
 /** Where a path adds neither instructions nor exits nor messages, a difference in time is noise. */
-const added = right('+NATIVE', ({ addsOverNative, wall }): Cell => {
-  if (addsOverNative === null || wall.addsOverNativeP50Ns === null) return '';
+const added = right('+NATIVE', ({ addsOverNative }, one, native): Cell => {
+  if (addsOverNative === null || native === null) return '';
   if (Object.values(addsOverNative).every((count) => count === 0)) return { text: 'nothing', style: 'dim' };
-  return { text: `${wall.addsOverNativeP50Ns >= 0 ? '+' : ''}${duration(wall.addsOverNativeP50Ns)}`, style: 'magenta' };
+  const difference = one.p50Ns - native.p50Ns;
+  return { text: `${difference >= 0 ? '+' : ''}${duration(difference)}`, style: 'magenta' };
 });
 const leaves: ComparisonColumn = {
   title: 'LEAVES FOR',
@@ -64,8 +65,9 @@ function row(result: OperationResult, first: boolean, results: readonly Operatio
   const name: Cell = first ? { text: result.operation, style: 'bold' } : '';
   const path = settingName(result, results);
   if (result.status === 'unsupported') return [name, path, ...columns.slice(0, -1).map(() => '–'), { text: result.reason ?? '', style: 'yellow' }];
-  const one = perOperation(result, emptyOf(result, results));
-  return [name, path, ...columns.map(({ cell }) => cell(result, one))];
+  const native = results.find((other) => other.path === 'native' && other.operation === result.operation && other.status !== 'unsupported');
+  const one = (of: OperationResult): PerOperation => perOperation(of, emptyOf(of, results));
+  return [name, path, ...columns.map(({ cell }) => cell(result, one(result), native === undefined ? null : one(native)))];
 }
 
 export function renderTraceIds(results: readonly OperationResult[], terminal: Pick<Terminal, 'paint'>): string[] {
