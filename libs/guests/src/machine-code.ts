@@ -38,7 +38,10 @@ export class Code {
     for (let byte = 0; byte < 4; byte++) this.bytes[at + byte] = (value >>> (8 * byte)) & 0xff;
   }
   finish(): Uint8Array {
-    return Uint8Array.from(this.bytes);
+    // One by one: from an array, in a test's own context, it takes milliseconds.
+    const copy = new Uint8Array(this.bytes.length);
+    for (let at = 0; at < copy.length; at++) copy[at] = this.bytes[at]!;
+    return copy;
   }
 }
 

@@ -112,8 +112,11 @@ describe('hostile guests on the processor alone', () => {
     for (let seed = 0; seed < 120; seed++) {
       const guest = hostileGuest(seed);
       const processor = start(guest);
+      const seen = new Set<number>();
       const look = (): void => {
         const eip = processor.getRegister('eip') >>> 0;
+        if (seen.has(eip)) return;
+        seen.add(eip);
         const inBody = [guest.ring3, guest.ring0].some(([first, end]) => eip >= first && eip < end);
         if (!inBody) return;
         const bytes = processor.readLinear(eip, 16);
