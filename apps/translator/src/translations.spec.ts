@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { LAYOUT_VERSION, MODE_CODE32, MODE_STACK32, translate, type TranslationRequest, type TranslationUnit } from '@ringside/translation';
+import fc from 'fast-check';
+import { isRefused, LAYOUT_VERSION, MODE_CODE32, MODE_STACK32, translate, verifyUnit, type TranslationRequest, type TranslationUnit } from '@ringside/translation';
 import { Translations } from './translations.js';
 import { UnitCache } from './unit-cache.js';
 
@@ -28,6 +29,23 @@ describe('Translations', () => {
     const translations = new Translations();
     for (let n = 0; n < 2; n++) expect(translations.answer(request(NOPS, { layout: LAYOUT_VERSION + 1 }))).toEqual({ refused: 'layout' });
     expect(translations.counters()).toEqual({ translations: 0, translated: 0, fromCache: 0, refused: 2, unitsKept: 0 });
+  });
+});
+
+describe('whatever is asked', () => {
+  it('is a unit that the verifier takes, or refused: nothing throws', () => {
+    let units = 0;
+    const any: fc.Arbitrary<TranslationRequest> = fc.record({
+      bytes: fc.uint8Array({ maxLength: 200 }), eip: fc.integer({ min: 0, max: 0xffff_ffff }), pageOffset: fc.integer({ min: 0, max: 4095 }), mode: fc.oneof(fc.constant(MODE_CODE32 | MODE_STACK32), fc.integer({ min: 0, max: 127 })),
+      layout: fc.oneof(fc.constant(LAYOUT_VERSION), fc.integer({ min: 0, max: 5 })),
+    });
+    fc.assert(fc.property(any, (asked) => {
+      const answer = new Translations().answer(asked);
+      if (isRefused(answer)) return;
+      units++;
+      expect(verifyUnit(asked, answer)).toBeNull();
+    }), { numRuns: 3_000 });
+    expect(units).toBeGreaterThan(500);
   });
 });
 
