@@ -1,7 +1,7 @@
 /**
  * Probes of the sensitive instructions that do not trap: each executes one instruction in the guest's kernel or in an application, and keeps what it saw. The
  * list: Robin and Irvine's 17 (USENIX Security 2000; their names make 18, with STR), and IRET, which Bugnion adds.
- * `expected` is what the SDM says a processor of its own shows: nothing of it comes from a run.
+ * `expected` is what the SDM says a processor of its own shows: nothing of it comes from a run. QEMU 7.2 shows the same (`sensitive --write-guest`).
  */
 import type { Code } from './machine-code.js';
 

@@ -1,4 +1,6 @@
 import { Command } from 'commander';
+import { probeGuest, probes } from '@ringside/guests';
+import { writeFile } from 'node:fs/promises';
 import type { Context } from '../context.js';
 import { renderSensitive, sensitiveSentences } from '../render/sensitive.js';
 import { probeMachines } from '../sensitive/run.js';
@@ -14,9 +16,14 @@ export function sensitiveCommand(context: Context): Command {
     .option('--timeout <seconds>', 'give up on a machine after this', positiveInteger, 60)
     .option('--attach', 'use the services at NATS_URL, waiting up to a minute for them; start none')
     .option('--wide', 'what each machine saw, in the table (by itself where the terminal has room)')
+    .option('--write-guest <file>', 'run nothing: write the guest, a Multiboot ELF file, so that another machine can run it')
     .option('--json', 'print JSON (docs/schemas/sensitive-1.json)')
-    .action(async (options: { paths: string[]; timeout: number; attach?: boolean; wide?: boolean; json?: boolean }) => {
+    .action(async (options: { paths: string[]; timeout: number; attach?: boolean; wide?: boolean; writeGuest?: string; json?: boolean }) => {
       const paths = options.paths.map(parsePath);
+      if (options.writeGuest !== undefined) {
+        await writeFile(options.writeGuest, probeGuest(probes, 'multiboot').image);
+        return terminal.out(`It writes a line a probe to COM1: qemu-system-i386 -kernel ${options.writeGuest} -display none -serial stdio -no-reboot`);
+      }
       const { client } = await openSession(context, options.attach ? { attach: true } : {});
       const report = await probeMachines(client, { paths, timeoutMs: options.timeout * 1_000, progress: (text) => terminal.progress(text) });
       if (options.json) return terminal.json(report);

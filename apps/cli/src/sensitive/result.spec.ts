@@ -2,9 +2,11 @@ import { describe, expect, test } from '@jest/globals';
 import { probes, type Probe, type ProbeReport } from '@ringside/guests';
 import type { OperationRecord } from '@ringside/machine';
 import { Ajv } from 'ajv';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { repositoryRoot } from '../context.js';
+import { runInProcess } from '../testing/run-in-process.js';
 import { renderSensitive, sensitiveSentences } from '../render/sensitive.js';
 import { sensitiveReport, type Machine, type MachineReports, type SensitiveReport } from './result.js';
 
@@ -72,4 +74,11 @@ describe('what an instruction showed, judged by native', () => {
       'binary-translation, no UMIP (--clock modelled:pentium4): of 3, 1 stop the machine (SGDT).',
     ]);
   });
+});
+
+test('--write-guest writes a Multiboot kernel and runs nothing', async () => {
+  const file = join(mkdtempSync(join(tmpdir(), 'ringside-probes-')), 'probes.elf');
+  expect(await runInProcess(['sensitive', '--write-guest', file])).toMatchObject({ code: 0, out: expect.stringContaining(`qemu-system-i386 -kernel ${file} `) });
+  const image = readFileSync(file);
+  expect([image.toString('latin1', 1, 4), image.readUInt32LE(0x1000)]).toEqual(['ELF', 0x1bad_b002]);
 });
