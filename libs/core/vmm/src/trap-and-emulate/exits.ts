@@ -155,11 +155,16 @@ export async function finish(exit: DeprivilegedExit, disposition: Disposition): 
     if (machine.windows) {
       // The processor asks for an interrupt at the boundary behind an instruction. Between two, this exit is that question.
       if (done === 0 && transaction.exit.interruptible && exit.boundary === null) await takeInterrupt(exit);
-    } else if (exit.boundary === null ? vcpu.shadowAt === retired + done && vcpu.shadow !== 0 : exit.boundary.shadow !== 0) machine.leaveAt(transaction, now + done + 1);
+    } else if (isShadowed(exit, retired + done) || (done === 0 && !transaction.exit.interruptible)) machine.leaveAt(transaction, now + done + 1);
     else await takeInterrupt(exit);
   }
   if (vcpu.halted && !vcpu.interruptFlag) machine.dropDeadline(transaction);
   return reply(exit, disposition);
+}
+
+/** STI or MOV SS holds interrupts back behind itself. */
+function isShadowed({ boundary, vcpu }: DeprivilegedExit, retired: number): boolean {
+  return boundary === null ? vcpu.shadowAt === retired && vcpu.shadow !== 0 : boundary.shadow !== 0;
 }
 
 /** A debug trap comes before an interrupt (SDM Vol. 3A 6.9): the processor leaves with it at once. */
