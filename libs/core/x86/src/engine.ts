@@ -6,7 +6,7 @@ import { findSlot, isolate } from './fetch.js';
 import { condition } from './flags.js';
 import { readForWrite32, readForWrite8, readLinear16, readLinear8, readSlow32, writeLinear8, writeSlow32 } from './memory.js';
 import { FUNCTIONS, SYSTEM_BASE } from './operations.js';
-import { CS_SPACE, CURRENT_SLOT, EIP, EXTRA_EXECUTED, NOT_COMPLETED, REMAINING, REP_DONE } from './state.js';
+import { CURRENT_SLOT, EIP, NOT_COMPLETED, REMAINING, REP_DONE } from './state.js';
 import { TLB_SUPERVISOR, TLB_USER } from './tlb.js';
 
 const { imul } = Math;
@@ -26,9 +26,7 @@ export const FAULTED = -2;
  */
 export function run(cpu: Cpu, single: boolean): number {
   const { i32, u8, u16, code } = cpu;
-  // Translated code (translated-code.ts) has its own table, links no runs, and holds instructions that do not count.
-  const translated = i32[CS_SPACE] !== 0;
-  const jumps = translated ? code.translatedJumps : code.jumps;
+  const jumps = code.jumps;
   const user = cpu.user !== 0;
   const jumpBase = user ? USER_JUMPS : 0;
   const tlb = user ? TLB_USER : TLB_SUPERVISOR;
@@ -69,35 +67,26 @@ export function run(cpu: Cpu, single: boolean): number {
       x = slots[pc + 7];
       eipPage = (eip - ((x >>> 12) & 0xfff)) | 0;
       if (link !== 0) {
-        if (pc >= 64 && !translated) slots[link] = pc; // never to scratch
+        if (pc >= 64) slots[link] = pc; // never to scratch
         link = 0;
       }
       if (single || (x & 0xff) > remaining) {
-        pc = isolate(slots, pc, translated);
+        pc = isolate(slots, pc, false);
         x = slots[pc + 7];
         i32[CURRENT_SLOT] = pc;
         reserve = remaining - (x & 0xff);
         remaining = 0;
       } else remaining -= x & 0xff;
-      i32[EXTRA_EXECUTED] += x >>> 28;
       ran = true;
       run: for (;;) {
         switch (slots[pc]) {
         case 1: // stale
           remaining += slots[pc + 7] & 0xff;
-          i32[EXTRA_EXECUTED] -= slots[pc + 7] >>> 28;
           eip = (eipPage + ((slots[pc + 7] >>> 12) & 0xfff)) | 0;
           way = 0;
           break run;
         case 2: // end of a run
-          t = slots[pc + 1];
-          if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) {
-            remaining -= w;
-            pc = t;
-            continue;
-          }
-          way = 1;
-          break run;
+          t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run;
         case 3: // ADD Ev,Gv r
           o = slots[pc + 2]; v = i32[o]; w = i32[slots[pc + 1]]; r = (v + w) | 0; i32[12] = r; i32[13] = ((v & w) | ((v | w) & ~r)) & 0xc0000008; i32[o] = r; pc += 8; continue;
         case 4: // ADD Ev,Iv r
@@ -523,7 +512,7 @@ export function run(cpu: Cpu, single: boolean): number {
         case 180: // LOOP Jb r
           v = (i32[1] - 1) | 0; i32[1] = v; if (v !== 0) { remaining += (slots[pc + 7] & 0xff) - 1; t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run; } pc += 8; continue;
         case 181: // JECXZ Jb r
-          if (i32[1] === 0) { if (!translated) remaining += (slots[pc + 7] & 0xff) - 1; t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run; } pc += 8; continue;
+          if (i32[1] === 0) { remaining += (slots[pc + 7] & 0xff) - 1; t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run; } pc += 8; continue;
         case 182: // JMP Jb r, JMP Jz r
           t = slots[pc + 1]; if (t !== 0 && (w = slots[t + 7] & 0xff) <= remaining) { remaining -= w; pc = t; continue; } way = 1; break run;
         case 183: // CALL Jz r
@@ -562,7 +551,7 @@ export function run(cpu: Cpu, single: boolean): number {
           cpu.stepResult = BOUNDARY;
           FUNCTIONS_BY_NUMBER[t](cpu, pc);
           x = i32[REP_DONE];
-          if (x !== NOT_COMPLETED) i32[REMAINING] -= x !== 0 ? x : translated ? (slots[pc + 7] - slots[pc + 15]) & 0xff : 1;
+          if (x !== NOT_COMPLETED) i32[REMAINING] -= x !== 0 ? x : 1;
           else i32[REP_DONE] = 0;
           return cpu.stepResult;
         }
@@ -579,7 +568,6 @@ export function run(cpu: Cpu, single: boolean): number {
     x = slots[pc + 7];
     i32[EIP] = eipPage + ((x >>> 12) & 0xfff);
     i32[REMAINING] = remaining + reserve + (x & 0xff) - i32[REP_DONE];
-    i32[EXTRA_EXECUTED] -= x >>> 28;
     return thrown === FAULT ? FAULTED : cpu.stepResult;
   }
 }

@@ -253,3 +253,10 @@ export const HOT_FORMS: Readonly<Record<string, number>> = {
   'CMOVLE Gv,Ev r': 193,
   'CMOVG Gv,Ev r': 193,
 };
+
+/** Of translated code alone (translated-engine.ts): a field of monitor data, by opcode row. */
+export const MONITOR_FORMS: Readonly<Record<string, number>> = {
+  '89': 194,
+  '8B': 195,
+  'FF/4': 196,
+};

@@ -3,7 +3,7 @@ import { BIT_INSTRUCTIONS } from './bit-instructions.js';
 import { BRANCH_INSTRUCTIONS } from './branch-instructions.js';
 import { META_LOCK, META_OPERAND16, META_REP, META_REPNE, SLOT_A, SLOT_B, SLOT_IMMEDIATE } from './slot-layout.js';
 import { DECODE_ENTRIES, type DecodeEntry } from './decode-table.js';
-import { HOT_FORMS } from './hot-forms.js';
+import { HOT_FORMS, MONITOR_FORMS } from './hot-forms.js';
 import type { InstructionFunction, InstructionSet } from './instruction.js';
 import { IO_INSTRUCTIONS } from './io-instructions.js';
 import { MODE_FLAT_CODE, MODE_FLAT_DATA, MODE_STACK32 } from './mode.js';
@@ -151,7 +151,7 @@ export function chooseOperation(
 }
 
 /** Hot forms that always transfer control; a conditional jump goes on in its run when it is not taken. */
-const HOT_ENDS = new Set(Object.entries(HOT_FORMS).filter(([name]) => /^(?:JMP|CALL|RET)/.test(name)).map(([, number]) => number));
+const HOT_ENDS = new Set([...Object.entries(HOT_FORMS).filter(([name]) => /^(?:JMP|CALL|RET)/.test(name)).map(([, number]) => number), MONITOR_FORMS['FF/4']!]);
 
 /** Whether an operation is the last of its run. */
 export function isRunEnd(operation: number): boolean {

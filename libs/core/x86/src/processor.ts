@@ -26,6 +26,7 @@ import type { StaleTranslation } from './stale-translation.js';
 import { EventType, StepResult, type ProcessorEvent, type ProcessorExit } from './step.js';
 import { FAULT } from './fault.js';
 import { MARK_INSIDE, observeGuest, type TranslatedCode } from './translated-code.js';
+import { runTranslated } from './translated-engine.js';
 
 export type ProcessorSpace = 'guest' | 'monitor';
 export interface SegmentValue { selector: number; base: number; limit: number; rights: number; space?: ProcessorSpace }
@@ -236,7 +237,7 @@ export class Processor {
       cpu.sliceBudget -= heldBack;
       i32[INTERRUPT_SHADOW] = 0;
       i32[REP_UNFINISHED] = 0;
-      const result = run(cpu, single);
+      const result = translated ? runTranslated(cpu, single) : run(cpu, single);
       const done = before - heldBack - i32[REMAINING]!;
       i32[REMAINING]! += heldBack;
       cpu.sliceBudget += heldBack;

@@ -5,9 +5,10 @@ import { ExitReason } from './exit-reason.js';
 import { leave } from './fault.js';
 import { endRun } from './fetch.js';
 import { IF, IOPL } from './flags.js';
+import { MONITOR_FORMS } from './hot-forms.js';
 import { isRunEnd, MONITOR_DATA_OPERATIONS, OP_TRANSLATION_GATE } from './operations.js';
-import { INDEX_OVERRIDE, INDEX_SEGMENT_SHIFT, SLOT_B, SLOT_IMMEDIATE, SLOT_INDEX, SLOT_META, SLOT_OP, SLOT_WORDS } from './slot-layout.js';
-import { CPL, CS, CS_SPACE, EFLAGS_SYSTEM, EIP, GS, SEGMENTS, SEGMENT_SELECTOR, SEGMENT_WORDS, SS } from './state.js';
+import { INDEX_ADDRESS16, INDEX_OVERRIDE, INDEX_SEGMENT_SHIFT, META_OPERAND16, SLOT_B, SLOT_BASE, SLOT_DISPLACEMENT, SLOT_IMMEDIATE, SLOT_INDEX, SLOT_META, SLOT_OP, SLOT_WORDS } from './slot-layout.js';
+import { CPL, CS, CS_SPACE, EFLAGS_SYSTEM, EIP, GS, SEGMENTS, SEGMENT_SELECTOR, SEGMENT_WORDS, SS, ZERO } from './state.js';
 import type { ProcessorEvent } from './step.js';
 
 /**
@@ -72,6 +73,8 @@ export function leaveForInterpretation(cpu: Cpu): never {
 const LONGEST_RUN = 48;
 const MOST_EXTRAS = 15;
 const EXTRA_SHIFT = 28;
+/** The index word's register number. */
+const INDEX_REGISTER = 15;
 const LEGACY_PREFIXES = new Set([0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3]);
 const INT3 = 0xcc, INT = 0xcd;
 
@@ -156,7 +159,15 @@ function redirect(cpu: Cpu, slot: number, at: number): void {
   // A prefix on an instruction that names no memory means nothing. Copies of those that do are the verifier's to refuse.
   const isSti = code === 'C6/0' && slots[slot + SLOT_IMMEDIATE] !== 0 && (cpu.translatedCode!.marks[at - cpu.monitorBase]! & MARK_COMMITS) !== 0;
   const operation = MONITOR_DATA_OPERATIONS.get(isSti ? 'STI' : code);
-  if (operation !== undefined && slots[slot + SLOT_B]! < 0) slots[slot + SLOT_OP] = operation;
+  if (operation !== undefined && slots[slot + SLOT_B]! < 0) slots[slot + SLOT_OP] = isField(cpu, slot) ? MONITOR_FORMS[code] ?? operation : operation;
+}
+
+/** A dword of monitor data by its offset alone: the run loop reaches it without a call. */
+function isField(cpu: Cpu, slot: number): boolean {
+  const { slots } = cpu.code;
+  const offset = slots[slot + SLOT_DISPLACEMENT]!;
+  return slots[slot + SLOT_BASE] === ZERO && (slots[slot + SLOT_INDEX]! & (INDEX_REGISTER | INDEX_ADDRESS16)) === ZERO && (slots[slot + SLOT_META]! & META_OPERAND16) === 0
+    && (offset & 3) === 0 && offset >>> 0 <= cpu.translatedCode!.dataBytes - 4;
 }
 
 function isBranch(u8: Uint8Array, at: number): boolean {
