@@ -1,6 +1,6 @@
 import { GS } from '@ringside/x86';
 import { decodeGuest, usesGs, type GuestInstruction } from './guest-instruction.js';
-import { ECX, ESP, HostCode, sideEntry } from './host-code.js';
+import { ECX, ESP, host, HostCode, sideEntry } from './host-code.js';
 import { LOADS_AS_TOLD, POPF_CLASS, READABLE_FIELDS, saved, WRITABLE_FIELDS } from './monitor-data.js';
 import { emitAsk } from './ask-sequence.js';
 import { emitReturn } from './return-sequence.js';
@@ -114,6 +114,8 @@ class Verifier {
           if (gate !== GATE_EXIT || code[exit.at + 2] !== 0x0f || code[exit.at + 3] !== 0x1f || code[exit.at + 4] !== 0) return `exit at ${exit.at}: no room for a jump`;
           if (place < 0 || place >= PAGE) return `exit at ${exit.at}: leaves the page`;
           if (host.eip !== (exit.target | 0) || (host.flags & DYNAMIC_EIP) !== 0) return `exit at ${exit.at}: not where the side table says`;
+          const filler = this.hostAt(exit.at + 2);
+          if (filler?.eip !== host.eip || filler.flags !== 0) return `side table: the room behind the exit at ${exit.at}`;
           break;
         }
         case 'lookup':
@@ -241,9 +243,12 @@ class Verifier {
     return decoded.memory ? this.judgeMemory(host, guest, mnemonic) : null;
   }
 
-  /** LEA: on ESP only to release what the guest's instruction pops; else on registers of ours. */
+  /** LEA: on ESP only to release what the guest's instruction pops; else PUSHF's and POPF's arithmetic, as it is. */
   private judgeAddress(decoded: GuestInstruction, guest: GuestInstruction | undefined): string | null {
-    if (((decoded.modrm >> 3) & 7) !== ESP) return null;
+    if (((decoded.modrm >> 3) & 7) !== ESP) {
+      const own = guest?.row?.mnemonic === 'PUSHF' ? host.addEdxLessIf() : guest?.row?.mnemonic === 'POPF' ? host.decrement() : [];
+      return sameBytes(decoded.bytes, own) ? null : 'an address computed for nothing';
+    }
     const pops = guest?.row?.mnemonic === 'RET' ? 4 + (guest.row.operands.length > 1 ? guest.immediate : 0) : guest?.row?.mnemonic === 'POP' ? 4 : NO_EIP;
     const { operand } = decoded;
     const displacement = operand.length === 6 && operand[0] === 0xa4 && operand[1] === 0x24 ? word(operand, 2) : NO_EIP;
@@ -264,6 +269,7 @@ class Verifier {
       const bytes = code === '88' || code === 'C6/0' || code === '0FB6' ? 1 : code === '0FB7' ? 2 : 4;
       const room = WRITABLE_FIELDS.get(offset) ?? (writes ? 0 : READABLE_FIELDS.get(offset) ?? 0);
       if (bytes > room) return writes ? 'a write to a field of monitor data that is not listed' : 'a read of a field of monitor data that is not listed';
+      if (code === '88' && mnemonic !== 'POPF') return 'a value of the virtual IF';
       if (code === 'C6/0') return (mnemonic === 'STI' && decoded.immediate === 2) || (mnemonic === 'CLI' && decoded.immediate === 0) ? null : 'a value of the virtual IF';
       return null;
     }
@@ -412,6 +418,10 @@ function sameCondition(opcode: number, guest: GuestInstruction | undefined): boo
 function sameAddress(one: GuestInstruction, other: GuestInstruction): boolean {
   if (one.segment !== other.segment || one.address16 !== other.address16 || one.operand.length !== other.operand.length) return false;
   return one.operand.every((byte, n) => n === 0 ? (byte & 0xc7) === (other.operand[0]! & 0xc7) : byte === other.operand[n]);
+}
+
+function sameBytes(one: Uint8Array, other: readonly number[]): boolean {
+  return one.length === other.length && other.every((byte, n) => one[n] === byte);
 }
 
 function word(bytes: Uint8Array, at: number): number {
