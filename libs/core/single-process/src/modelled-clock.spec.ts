@@ -1,5 +1,5 @@
 import { benchCommand, diskImage, guestImage, RINGLET, RINGLET_OPERATIONS, type RingletOperation } from '@ringside/guests';
-import { modelledCycles, NEHALEM, PENTIUM_4, type CostTable, type PrimitiveCounts, type VmSpec } from '@ringside/machine';
+import { modelledCycles, NEHALEM, PENTIUM_4, type CostTable, type Primitive, type PrimitiveCounts, type VmSpec } from '@ringside/machine';
 import { SingleProcess, specOf } from './single-process.js';
 import { flatImage } from './testing/flat-image.js';
 
@@ -78,6 +78,14 @@ describe('the first generation of hardware assistance', () => {
 
   it('binary translation costs gate entries and IRETs, never a VM exit', () => {
     for (const [operation, of] of counts.sw) expect([operation, of['vm-exit'] ?? 0, of['vm-entry'] ?? 0, of['vmcs-read'] ?? 0, of['vmcs-write'] ?? 0]).toEqual([operation, 0, 0, 0, 0]);
+  });
+
+  it('counts what translated code does: the jump of each look-up, segment loads and IRET of a system call, one gate', () => {
+    const of = (operation: RingletOperation, primitive: Primitive): number => (counts.sw.get(operation)![primitive] ?? 0) - (counts.sw.get('empty')![primitive] ?? 0);
+    expect([of('call-ret', 'lookup-jump'), of('call-ret', 'gate-entry'), of('call-ret', 'code-lookup')]).toEqual([1, 0, 0]);
+    expect((['gate-entry', 'iret', 'segment-load'] as const).map((primitive) => of('syscall', primitive))).toEqual((['gate-entry', 'iret', 'segment-load'] as const).map((primitive) => counts.native.get('syscall')![primitive]));
+    expect([of('in', 'gate-entry'), of('in', 'iret'), of('in', 'device-access'), of('in', 'instruction-decode')]).toEqual([1, 1, 1, 0]);
+    expect([of('cr-write', 'control-register-write'), of('cr-write', 'gate-entry')]).toEqual([0, 0]);
   });
 
   it('on a generation with nested paging, page tables and page faults are the guest\'s own again', async () => {
