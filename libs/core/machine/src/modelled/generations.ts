@@ -38,7 +38,7 @@ export const PENTIUM_4: CostTable = {
     'instruction': assumed(1, 'several start in each cycle, and misses take many: one on average'),
     'division': assumed(60, 'a 32-bit DIV of NetBurst takes several tens of cycles'),
     'segment-load': assumed(30, 'a descriptor read, and checks in microcode'),
-    'control-register-write': quoted(140, 'a CR8 write by translated code takes 35 cycles, about four times less than a native one'),
+    'control-register-write': quoted(140, 'a native CR8 write takes about 4 times what the page says of one by translated code'),
     'serializing': assumed(300, 'a pipeline of 31 stages drains, and microcode runs'),
     'time-stamp': assumed(100, 'RDTSC of NetBurst waits for earlier instructions'),
     'lookup-jump': quoted(24, 'the time it takes to recover from a misprediction is rarely less than 24 clock cycles on the P4 and P4E', MISPREDICTIONS),
