@@ -91,3 +91,31 @@ export function elf(content: Uint8Array, entry: number, virtual: number, physica
   if (notes !== null) file.set(notes, notesOffset);
   return file;
 }
+
+/** MOV r32, imm32. */
+export function moveImmediate(code: Code, register: number, value: number): void {
+  code.emit(0xb8 + register);
+  code.word(value);
+}
+/** MOV dword [address], imm32. */
+export function storeImmediate(code: Code, address: number, value: number): void {
+  code.emit(0xc7, 0x05);
+  code.word(address);
+  code.word(value);
+}
+/** MOV [address], r32. */
+export function storeRegister(code: Code, register: number, address: number): void {
+  code.emit(0x89, 0x05 | (register << 3));
+  code.word(address);
+}
+/** MOV r32, [address]. */
+export function loadRegister(code: Code, register: number, address: number): void {
+  code.emit(0x8b, 0x05 | (register << 3));
+  code.word(address);
+}
+/** OUT imm8, AL with an immediate byte. */
+export function out8(code: Code, port: number, value: number): void {
+  code.emit(0xb0, value, 0xe6, port);
+}
+/** Exceptions that push an error code (SDM Vol. 3A Table 6-1). */
+export const pushesErrorCode = (vector: number): boolean => vector === 8 || (vector >= 10 && vector <= 14) || vector === 17;

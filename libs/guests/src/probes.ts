@@ -3,7 +3,7 @@
  * list: Robin and Irvine's 17 (USENIX Security 2000; their names make 18, with STR), and IRET, which Bugnion adds.
  * `expected` is what the SDM says a processor of its own shows: nothing of it comes from a run. QEMU 7.2 shows the same (`sensitive --write-guest`).
  */
-import type { Code } from './machine-code.js';
+import { moveImmediate, pushesErrorCode, type Code } from './machine-code.js';
 
 /** Where a probe's guest keeps things, and what it has told its processor. Addresses are linear. */
 export interface ProbeLayout {
@@ -75,7 +75,6 @@ const RPL = 3;
 const EFLAGS_IF = 0x200, EFLAGS_IOPL = 0x3000;
 const hex = (value: number): string => `0x${(value >>> 0).toString(16)}`;
 
-const move = (code: Code, register: number, value: number): void => { code.emit(0xb8 + register); code.word(value); };
 /** ModRM of [disp32] with `digit` in its reg field, then the address. */
 const absolute = (code: Code, digit: number, address: number): void => { code.emit(0x05 | (digit << 3)); code.word(address); };
 const storeEax = ({ code, layout }: ProbeAssembly, index: 0 | 1 = 0): void => { code.emit(0xa3); code.word(layout.values + 4 * index); };
@@ -111,7 +110,7 @@ export function enterFrame({ code, layout }: Pick<ProbeAssembly, 'code' | 'layou
 }
 /** DS and ES, by ECX. */
 export function loadData(code: Code, selector: number): void {
-  move(code, ECX, selector);
+  moveImmediate(code, ECX, selector);
   code.emit(0x8e, 0xd9, 0x8e, 0xc1);
 }
 const requestRing1 = (selector: number): number => (selector & ~RPL) | 1;
@@ -154,7 +153,7 @@ const seenLimit = ([zf, limit]: ProbeValues): Seen => {
 
 /** A query of the descriptor of `selector`: LAR, LSL, VERR or VERW of CX. */
 const query = (bytes: readonly number[], selector: (layout: ProbeLayout) => number, seen: Probe['seen']): Pick<Probe, 'setup' | 'emit' | 'keep' | 'seen'> => ({
-  setup: ({ code, layout }) => { move(code, ECX, selector(layout)); move(code, EAX, 0); },
+  setup: ({ code, layout }) => { moveImmediate(code, ECX, selector(layout)); moveImmediate(code, EAX, 0); },
   emit: ({ code }) => code.emit(...bytes),
   keep: storeZeroFlag,
   seen,
@@ -217,7 +216,7 @@ const KERNEL: readonly Probe[] = [
   },
   {
     id: 'mov-es-0', instruction: 'MOV to seg', text: 'mov es, cx: kernel data, RPL 1', ring: 0, shows: 'whether it loads', expected: '#GP', source: 'MOV',
-    setup: ({ code, layout }) => move(code, ECX, requestRing1(layout.kernelData)), emit: ({ code }) => code.emit(0x8e, 0xc1), seen: seenLoad,
+    setup: ({ code, layout }) => moveImmediate(code, ECX, requestRing1(layout.kernelData)), emit: ({ code }) => code.emit(0x8e, 0xc1), seen: seenLoad,
   },
   {
     id: 'call-far-0', instruction: 'far CALL', text: 'call far: kernel code', ring: 0, shows: 'the ring, as RPL of the CS it pushes', expected: 'RPL 0', source: 'CALL',
@@ -266,8 +265,7 @@ export const probes: readonly Probe[] = [...KERNEL, ...APPLICATION];
 export function seenBy(probe: Probe, { outcome, values }: ProbeResult, layout: ProbeLayout): Seen {
   if (outcome === 'ran') return probe.seen(values, layout);
   const name = EXCEPTIONS[outcome.vector] ?? `vector ${outcome.vector}`;
-  return { key: name, text: WITH_ERROR_CODE.has(outcome.vector) ? `${name}(${outcome.errorCode === 0 ? 0 : hex(outcome.errorCode)})` : name };
+  return { key: name, text: pushesErrorCode(outcome.vector) ? `${name}(${outcome.errorCode === 0 ? 0 : hex(outcome.errorCode)})` : name };
 }
 
 const EXCEPTIONS = ['#DE', '#DB', 'NMI', '#BP', '#OF', '#BR', '#UD', '#NM', '#DF', 'vector 9', '#TS', '#NP', '#SS', '#GP', '#PF'];
-const WITH_ERROR_CODE: ReadonlySet<number> = new Set([8, 10, 11, 12, 13, 14]);

@@ -4,7 +4,7 @@
  * prediction follows from the seed and the execution controls (as `vm show --json` prints them) alone.
  */
 
-import { Code, elf, randomFrom, xenNotes } from './machine-code.js';
+import { Code, elf, moveImmediate, pushesErrorCode, randomFrom, xenNotes } from './machine-code.js';
 
 /** The fields of the execution controls that the oracle reads. Bitmaps as the SDM lays them out (Vol. 3C 25.6). */
 export interface OracleControls {
@@ -45,10 +45,6 @@ const LOAD_ADDRESS = 0x10_0000;
 const PV_BASE = 0xc000_0000;
 
 const EAX = 0, ECX = 1, EDX = 2;
-function moveImmediate(code: Code, register: number, value: number): void {
-  code.emit(0xb8 + register);
-  code.word(value);
-}
 /** The length that the fault handler skips: 0 for traps, whose return address is already behind. */
 function expectFault(code: Code, skipAddress: number, length: number): void {
   code.emit(0xc7, 0x05);
@@ -67,7 +63,6 @@ function emitHandlers(code: Code, skipAddress: number): { plain: number; withErr
   code.emit(0x01, 0x44, 0x24, 0x08, 0x58, 0x83, 0xc4, 0x04, 0xcf);
   return { plain, withError };
 }
-const pushesErrorCode = (vector: number): boolean => vector === 8 || (vector >= 10 && vector <= 14) || vector === 17;
 
 type Tally = Record<string, number>;
 const count = (tally: Tally, key: string, by = 1): void => {
