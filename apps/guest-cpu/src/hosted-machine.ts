@@ -102,8 +102,7 @@ export class HostedMachine {
   registers(): RegistersView {
     const { processor, state, now } = this.machine;
     return {
-      state, virtualNs: now, retired: processor.retired, executed: processor.executed,
-      registers: Object.fromEntries(REGISTER_NAMES.map((name) => [name, processor.getRegister(name) >>> 0])) as Record<RegisterName, number>,
+      state, virtualNs: now, retired: processor.retired, executed: processor.executed, registers: this.guestRegisters(),
       segments: Object.fromEntries(SEGMENT_NAMES.map((name) => [name, processor.getSegment(name)])) as Record<SegmentName, SegmentState>,
     };
   }
@@ -149,11 +148,27 @@ export class HostedMachine {
     this.driving = false;
   }
 
+  /** Under binary translation the guest's own, wherever its translation stands, with the virtual IF and IOPL. */
+  private guestRegisters(): Record<RegisterName, number> {
+    const { processor, translations } = this.machine;
+    const registers = Object.fromEntries(REGISTER_NAMES.map((name) => [name, processor.getRegister(name) >>> 0])) as Record<RegisterName, number>;
+    if (translations === null) return registers;
+    registers.eflags = ((registers.eflags & ~(EFLAGS_IF | EFLAGS_IOPL)) | (translations.interruptFlag ? EFLAGS_IF : 0) | (translations.iopl << IOPL_SHIFT)) >>> 0;
+    const under = translations.peek();
+    if (under === null) return registers;
+    for (const [number, name] of GENERAL.entries()) registers[name] = under.general[number]! >>> 0;
+    return { ...registers, eip: under.eip >>> 0 };
+  }
+
   private position(): GuestPosition {
-    const { processor, now } = this.machine;
-    return { eip: processor.getRegister('eip') >>> 0, cpl: processor.getRegister('cpl'), now };
+    const { processor, translations, now } = this.machine;
+    return { eip: (translations?.peek()?.eip ?? processor.getRegister('eip')) >>> 0, cpl: processor.getRegister('cpl'), now };
   }
 }
+
+const EFLAGS_IF = 1 << 9, EFLAGS_IOPL = 3 << 12, IOPL_SHIFT = 12;
+/** By number, as instructions encode them. */
+const GENERAL = ['eax', 'ecx', 'edx', 'ebx', 'esp', 'ebp', 'esi', 'edi'] as const satisfies readonly RegisterName[];
 
 /** A translator that is there answers sooner. */
 const WITHDRAW_AFTER_MS = 500;

@@ -84,6 +84,22 @@ describe('a translation miss', () => {
     expect(hosted.statistics().translation).toMatchObject({ installed: 2, guestBytes: 181, recomputed: 2 });
   });
 
+  it('leaves a machine that is stepped with registers of the guest, wherever its translation stands, and observed changes nothing', async () => {
+    translator(translate);
+    const hosted = machine();
+    // PUSHF works with ECX, EDX and ESP on its way; NOPs behind.
+    hosted.apply([{ kind: 'memory', space: 'guest', address: START, bytes: Uint8Array.of(0x9c, 0x90, 0xfb, 0x90, 0x90, 0xf4) }, { kind: 'register', register: 'ecx', value: 5 }, { kind: 'register', register: 'edx', value: 6 }]);
+    const IF = 1 << 9;
+    for (const [steps, interrupts] of [0, 0, IF, IF].entries()) {
+      await hosted.step({ instructions: 1 });
+      const { registers, retired } = hosted.registers();
+      expect([retired, registers.eip, registers.ecx, registers.edx, registers.esp, registers.eflags & IF]).toEqual([steps + 1, START + steps + 1, 5, 6, 0x7ffc, interrupts]);
+    }
+    expect(asked).toHaveLength(1);
+    expect(await end(hosted)).toMatchObject({ state: 'shutdown' });
+    expect(asked).toHaveLength(1);
+  });
+
   it('is a span that says where, what and how large, with the message under it, in the operation\'s trace', async () => {
     translator(translate);
     const hosted = machine();

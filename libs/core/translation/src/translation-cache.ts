@@ -208,13 +208,25 @@ export class TranslationCache implements TranslatedCode {
     if (entry < 0) throw new Error(`the side table does not know ${at}`);
     const flags = sideTable[entry * SIDE_WORDS + 2]!;
     if ((flags & IF_KEPT) !== 0) this.setField(VIRTUAL_IF, this.field(KEPT_IF));
-    for (let register = 0; register < 8; register++) if (((flags >>> (SPILLED_SHIFT + register)) & 1) !== 0) i32[register] = this.field(saved(register));
+    this.fillSpilled(i32, flags);
     if ((flags & UNDELIVERED) !== 0) {
       this.gates.undo(cpu, (field) => this.field(field));
       return;
     }
-    i32[EIP] = (flags & DYNAMIC_EIP) !== 0 ? this.field(TARGET) : sideTable[entry * SIDE_WORDS + 1]!;
+    i32[EIP] = this.eipOf(sideTable, entry);
     i32[CS_SPACE] = 0;
+  }
+
+  /** The guest's EIP and general registers while translated code is under way, for people: nothing changes by it. Null when none is. */
+  peek(): { eip: number; general: Int32Array } | null {
+    const { i32 } = this.cpu;
+    if (i32[CS_SPACE] === 0) return null;
+    const { start, sideTable } = this.sideTableAt(i32[EIP]!);
+    const entry = sideEntry(sideTable, i32[EIP]! - start);
+    if (entry < 0) return null;
+    const general = i32.slice(0, 8);
+    this.fillSpilled(general, sideTable[entry * SIDE_WORDS + 2]!);
+    return { eip: this.eipOf(sideTable, entry), general };
   }
 
   traced(cpu: Cpu): void {
@@ -333,6 +345,15 @@ export class TranslationCache implements TranslatedCode {
   /** The units that hold a guest EIP. */
   unitsOf(eip: number): PlacedUnit[] {
     return this.units().filter(({ unit }) => ((eip - unit.eip) >>> 0) < unit.guest.length);
+  }
+
+  private eipOf(sideTable: Int32Array, entry: number): number {
+    return (sideTable[entry * SIDE_WORDS + 2]! & DYNAMIC_EIP) !== 0 ? this.field(TARGET) : sideTable[entry * SIDE_WORDS + 1]!;
+  }
+
+  /** General registers whose guest values are in monitor data, by a side-table entry's flags. */
+  private fillSpilled(general: Int32Array, flags: number): void {
+    for (let register = 0; register < 8; register++) if (((flags >>> (SPILLED_SHIFT + register)) & 1) !== 0) general[register] = this.field(saved(register));
   }
 
   private recompute(request: TranslationRequest, answer: TranslationUnit): string | null {
