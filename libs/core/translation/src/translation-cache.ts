@@ -1,5 +1,5 @@
 import {
-  assistInstruction, beginPortAccess, CPL, CS, CS_SPACE, describeBytes, EIP, ExitReason, EXECUTE, INTERRUPT_SHADOW, leaveForInterpretation, MARK_COMMITS, MARK_INSIDE, SEGMENTS, SEGMENT_BASE, SEGMENT_LIMIT, SEGMENT_RIGHTS, SEGMENT_SELECTOR, SEGMENT_WORDS, SHADOW_STI, SS, StepResult,
+  assistInstruction, beginPortAccess, CPL, CS, CS_SPACE, EFLAGS_SYSTEM, describeBytes, EIP, ExitReason, EXECUTE, INTERRUPT_SHADOW, leaveForInterpretation, MARK_COMMITS, MARK_INSIDE, SEGMENTS, SEGMENT_BASE, SEGMENT_LIMIT, SEGMENT_RIGHTS, SEGMENT_SELECTOR, SEGMENT_WORDS, SHADOW_STI, SS, StepResult,
   shadowFetch, translateLinear, watchSource, type Cpu, type Processor, type ProcessorEvent, type TranslatedCode,
 } from '@ringside/x86';
 import { GateStubs } from './gate-stubs.js';
@@ -18,6 +18,7 @@ import { verifyUnit } from './verify.js';
 
 const PAGE = 4096;
 const D_B = 1 << 14;
+const NT = 1 << 14; // of EFLAGS
 const INT3 = 0xcc, JMP = 0xe9;
 const DIRECT_EXIT_BYTES = 5, GATE_BYTES = 2;
 const { imul } = Math;
@@ -425,7 +426,8 @@ export class TranslationCache implements TranslatedCode {
   private mode(cpu: Cpu): TranslationMode {
     const { i32 } = cpu;
     return (i32[CPL] === 3 ? 3 << MODE_CPL_SHIFT : 0) | ((i32[SEGMENTS + CS * SEGMENT_WORDS + SEGMENT_RIGHTS]! & D_B) !== 0 ? MODE_CODE32 : 0) | ((i32[SEGMENTS + SS * SEGMENT_WORDS + SEGMENT_RIGHTS]! & D_B) !== 0 ? MODE_STACK32 : 0)
-      | (this.iopl === 0 ? 0 : MODE_IOPL);
+      // IRET with NT is no return: it is left to ring -1, as where IOPL is not 0.
+      | (this.iopl === 0 && (i32[EFLAGS_SYSTEM]! & NT) === 0 ? 0 : MODE_IOPL);
   }
 
   private request(cpu: Cpu, eip: number, host: number): TranslationRequest {
@@ -435,7 +437,8 @@ export class TranslationCache implements TranslatedCode {
     this.missingSecond = -1;
     let bytes = host < 0 ? new Uint8Array(inPage).fill(0xff) : cpu.u8.slice(host, host + inPage);
     if (decodeGuest(bytes, 0, bytes.length) === null) {
-      const second = this.fetch(cpu, (eip + inPage) | 0);
+      // Where there is no RAM an instruction is all ones to its end, as for the processor itself.
+      const second = host < 0 ? -1 : this.fetch(cpu, (eip + inPage) | 0);
       this.missingSecond = second;
       const both = new Uint8Array(inPage + 15).fill(0xff);
       both.set(bytes);
