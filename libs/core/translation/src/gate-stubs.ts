@@ -5,6 +5,8 @@ import { gateStubCode } from './gate-stub.js';
 import { GATE_FRAME, GATE_STUB_BYTES, GATES, gateStub } from './monitor-data.js';
 import { COMMITS, SIDE_WORDS, UNDELIVERED } from './unit.js';
 
+const { floor } = Math;
+
 const JUMP_BYTES = 5;
 const CS_WORDS = SEGMENTS + CS * SEGMENT_WORDS, SS_WORDS = SEGMENTS + SS * SEGMENT_WORDS;
 
@@ -35,13 +37,14 @@ export class GateStubs {
 
   /** The stub that holds an offset of monitor space, as its place and side table; null if none does. */
   at(offset: number): { start: number; sideTable: Int32Array } | null {
-    const gate = Math.floor((offset - this.offset - gateStub(0)) / GATE_STUB_BYTES);
+    const gate = floor((offset - this.offset - gateStub(0)) / GATE_STUB_BYTES);
     return gate < 0 || gate >= GATES ? null : { start: this.offset + gateStub(gate), sideTable: this.stubs[gate]!.sideTable };
   }
 
   /** The processor is about to go through a gate: its frame goes on the monitor's stack. */
   enter(cpu: Cpu, event: ProcessorEvent, returnEip: number, length: number, setField: (field: number, value: number) => void): void {
-    const { i32, kept } = { i32: cpu.i32, kept: this.kept };
+    const { i32 } = cpu;
+    const { kept } = this;
     kept.set(i32.subarray(CS_WORDS, CS_WORDS + SEGMENT_WORDS), 0);
     kept.set(i32.subarray(SS_WORDS, SS_WORDS + SEGMENT_WORDS), SEGMENT_WORDS);
     kept[2 * SEGMENT_WORDS] = i32[EFLAGS_SYSTEM]!;
@@ -49,10 +52,10 @@ export class GateStubs {
     this.restartAt = returnEip - length;
     this.length = length;
     setField(GATE_FRAME.eip, returnEip);
-    setField(GATE_FRAME.cs, i32[CS_WORDS + SEGMENT_SELECTOR]!);
+    setField(GATE_FRAME.cs, i32[CS_WORDS + SEGMENT_SELECTOR]! & 0xffff);
     setField(GATE_FRAME.eflags, getEflags(cpu));
     setField(GATE_FRAME.esp, i32[ESP]!);
-    setField(GATE_FRAME.ss, i32[SS_WORDS + SEGMENT_SELECTOR]!);
+    setField(GATE_FRAME.ss, i32[SS_WORDS + SEGMENT_SELECTOR]! & 0xffff);
   }
 
   /** The guest stands at its INT again, in ring 3; the registers that the stub has saved are the caller's to put back. */

@@ -77,11 +77,14 @@ export class ShadowGates {
     const [low, high] = await memory.read32(idtEntry, 2, false);
     const type = (high! >>> 8) & 0x1f;
     if ((type !== INTERRUPT_GATE32 && type !== TRAP_GATE32) || (high! & DESCRIPTOR_PRESENT) === 0 || descriptorDpl({ low: low!, high: high! }) !== 3) return;
-    const [, ss0] = await memory.read32((tr.base + TSS_ESP0) >>> 0, 2, false);
-    const cs = low! >>> 16, ss = ss0! & 0xffff;
+    // In the order of a delivery: what that would not read is not touched.
+    const cs = low! >>> 16;
     const code = await this.flat(exit, cs, FLAT_CODE);
+    if (code === null) return;
+    const [, ss0] = await memory.read32((tr.base + TSS_ESP0) >>> 0, 2, false);
+    const ss = ss0! & 0xffff;
     const stack = (ss & 3) === 0 ? await this.flat(exit, ss, FLAT_STACK) : null;
-    if (code === null || stack === null) return;
+    if (stack === null) return;
     // The monitor's TSS has one SS1: gates that were made for another SS0 go.
     for (const [other, gate] of this.gates.entries()) if (gate !== null && gate.ss !== ss) this.close(transaction, other, gate);
     this.gates[place] = { vector, ss, idt: idtr, tss: tr, descriptors: [code, stack] };
