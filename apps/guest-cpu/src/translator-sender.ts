@@ -43,13 +43,13 @@ export class TranslatorSender implements TranslatorPort {
     }, TELL_AFTER_MS);
     try {
       const reply = await this.client.call(TRANSLATE_SUBJECT, encodeTranslationRequest({ ...request, bytes: request.bytes.subarray(0, MOST_BYTES) }, { vmId: spec.id, epoch, seq }, spans?.message.context ?? null), this.policy, this.asked.signal);
+      const answer = decodeTranslationReply(reply);
       spans?.message.end();
       this.whole = spans?.whole ?? null;
-      return decodeTranslationReply(reply);
+      return answer;
     } catch (error) {
       spans?.message.end(error);
       spans?.whole.end(error);
-      this.whole = null;
       if (error instanceof Withdrawn) return { unit: null, cost: NO_COST };
       if (error instanceof UnreachableError) throw error;
       throw new TranslationError(`no translation of the code at 0x${request.eip.toString(16)}: ${error instanceof Error ? error.message : String(error)}`);
