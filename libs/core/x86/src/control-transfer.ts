@@ -1,5 +1,6 @@
 import type { Cpu } from './cpu.js';
 import { CALL_GATE16, CALL_GATE32, Descriptor, SELECTOR_RPL, TASK_GATE, TSS16_AVAILABLE, TSS32_AVAILABLE, effectiveLevel, errorCodeOf, isNull, markAccessed, readDescriptor } from './descriptor.js';
+import { FAR_TRANSFERS } from './event-counters.js';
 import { GP, NP, SS_FAULT, raise } from './fault.js';
 import { UnsupportedMode, leaveUnsupported } from './intercepts.js';
 import { observeRequestedLevel, observeSelector } from './sensitive.js';
@@ -83,6 +84,7 @@ export function farJump(cpu: Cpu, selector: number, offset: number, operandSize:
   } else {
     raise(cpu, GP, errorCodeOf(selector));
   }
+  cpu.f64[FAR_TRANSFERS]! += 1;
 }
 
 function enter(cpu: Cpu, selector: number, descriptor: Descriptor, offset: number): void {
@@ -112,6 +114,7 @@ export function farCall(cpu: Cpu, selector: number, offset: number, operandSize:
   } else {
     raise(cpu, GP, errorCodeOf(selector));
   }
+  cpu.f64[FAR_TRANSFERS]! += 1;
 }
 
 function callSameLevel(cpu: Cpu, selector: number, descriptor: Descriptor, offset: number, size: ElementSize): void {
@@ -159,6 +162,7 @@ export function farReturn(cpu: Cpu, operandSize: ElementSize, popBytes: number):
   if (!code.conforming) observeRequestedLevel(cpu, 'RETF', selector);
   if ((selector & SELECTOR_RPL) === cpu.i32[CPL]) returnSameLevel(cpu, selector, eip, 2 * operandSize + popBytes);
   else returnOuterLevel(cpu, selector, eip, 2, operandSize, popBytes);
+  cpu.f64[FAR_TRANSFERS]! += 1;
 }
 
 /** Checks that far RET and IRET make of the code segment they return to; leaves its descriptor in `code`. */

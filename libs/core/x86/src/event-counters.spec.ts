@@ -3,7 +3,7 @@ import { StepResult } from './step.js';
 import { CODE, CS0, CS3, DS0, DS3, Guest, STACK3, USER_CODE, handler, word } from './testing/guest.js';
 
 const NOTHING: ProcessorEventCounts = {
-  gateEntries: 0, irets: 0, pageWalkReads: 0, nestedWalkReads: 0, controlRegisterWrites: 0, segmentLoads: 0, divisions: 0, serializing: 0, timeStamps: 0, lookupJumps: 0, translationGates: 0, translationEntries: 0,
+  gateEntries: 0, irets: 0, pageWalkReads: 0, nestedWalkReads: 0, controlRegisterWrites: 0, segmentLoads: 0, divisions: 0, serializing: 0, timeStamps: 0, lookupJumps: 0, translationGates: 0, translationEntries: 0, farTransfers: 0, fastSystemCalls: 0,
 };
 
 /** What the code of ring 0, run to its HLT, makes the processor count. */
@@ -42,6 +42,16 @@ describe('the processor counts', () => {
   it('segment loads of a descriptor', () => {
     expect(counted(0xb8, ...word(DS0), 0x8e, 0xd8, 0x1e, 0x1f, 0x8e, 0xd0)).toEqual({ ...NOTHING, segmentLoads: 3 }); // mov ds,eax; push ds; pop ds; mov ss,eax
     expect(counted(0x31, 0xc0, 0x8e, 0xe8)).toEqual(NOTHING); // gs = 0
+  });
+
+  it('far transfers and fast system calls', () => {
+    // jmp CS0:next; call CS0:next; push CS0; push next; retf
+    expect(counted(0xea, ...word(CODE + 7), CS0, 0, 0x9a, ...word(CODE + 14), CS0, 0, 0x6a, CS0, 0x68, ...word(CODE + 22), 0xcb)).toEqual({ ...NOTHING, farTransfers: 3 });
+    const msr = (number: number, value: number): number[] => [0xb9, ...word(number), 0xb8, ...word(value), 0x31, 0xd2, 0x0f, 0x30];
+    // IA32_SYSENTER_CS, _EIP (behind the SYSENTER), _ESP
+    const bytes = [...msr(0x174, CS0), ...msr(0x176, CODE + 44), ...msr(0x175, 0x8000), 0x0f, 0x34];
+    expect(bytes).toHaveLength(44);
+    expect(counted(...bytes)).toEqual({ ...NOTHING, serializing: 3, fastSystemCalls: 1 });
   });
 
   it('writes of control registers, serializing instructions, RDTSC', () => {

@@ -25,6 +25,10 @@ export const LOOKUP_JUMPS = FIRST + 9;
 export const TRANSLATION_GATES = FIRST + 10;
 /** Translated code entered by the guest's EIP: the monitor has looked it up. */
 export const TRANSLATION_ENTRIES = FIRST + 11;
+/** Far JMP, CALL and RET. */
+export const FAR_TRANSFERS = FIRST + 12;
+/** SYSENTER and SYSEXIT. */
+export const FAST_SYSTEM_CALLS = FIRST + 13;
 
 /** The counters by name, as a record of their values now. */
 export function eventCounts({ f64 }: Cpu): ProcessorEventCounts {
@@ -32,7 +36,7 @@ export function eventCounts({ f64 }: Cpu): ProcessorEventCounts {
     gateEntries: f64[GATE_ENTRIES]!, irets: f64[IRETS]!, pageWalkReads: f64[PAGE_WALK_READS]!, nestedWalkReads: f64[NESTED_WALK_READS]!,
     controlRegisterWrites: f64[CONTROL_REGISTER_WRITES]!, segmentLoads: f64[SEGMENT_LOADS]!, divisions: f64[DIVISIONS]!,
     serializing: f64[SERIALIZING]!, timeStamps: f64[TIME_STAMPS]!, lookupJumps: f64[LOOKUP_JUMPS]!,
-    translationGates: f64[TRANSLATION_GATES]!, translationEntries: f64[TRANSLATION_ENTRIES]!,
+    translationGates: f64[TRANSLATION_GATES]!, translationEntries: f64[TRANSLATION_ENTRIES]!, farTransfers: f64[FAR_TRANSFERS]!, fastSystemCalls: f64[FAST_SYSTEM_CALLS]!,
   };
 }
 
@@ -57,4 +61,6 @@ export interface ProcessorEventCounts {
   readonly lookupJumps: number;
   readonly translationGates: number;
   readonly translationEntries: number;
+  readonly farTransfers: number;
+  readonly fastSystemCalls: number;
 }

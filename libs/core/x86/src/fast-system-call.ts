@@ -1,5 +1,6 @@
 import type { Cpu } from './cpu.js';
 import { RIGHTS_BIG, RIGHTS_GRANULAR, RIGHTS_PRESENT, RIGHTS_S } from './descriptor.js';
+import { FAST_SYSTEM_CALLS } from './event-counters.js';
 import { GP, raise } from './fault.js';
 import { IF, RF, VM, getEflags, setEflags } from './flags.js';
 import { segmentAt } from './segmentation.js';
@@ -37,6 +38,7 @@ export function sysenter(cpu: Cpu): void {
   cpu.i32[ESP] = cpu.i32[SYSENTER_ESP]!;
   cpu.i32[EIP] = cpu.i32[SYSENTER_EIP]!;
   modeChanged(cpu);
+  cpu.f64[FAST_SYSTEM_CALLS]! += 1;
 }
 
 /** SYSEXIT to level 3: EIP from EDX, ESP from ECX. */
@@ -47,4 +49,5 @@ export function sysexit(cpu: Cpu): void {
   cpu.i32[ESP] = cpu.i32[ECX]!;
   cpu.i32[EIP] = cpu.i32[EDX]!;
   modeChanged(cpu);
+  cpu.f64[FAST_SYSTEM_CALLS]! += 1;
 }

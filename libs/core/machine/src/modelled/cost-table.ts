@@ -7,6 +7,8 @@ export const PRIMITIVES = {
   'instruction': 'an executed instruction without a class of its own',
   'division': 'DIV or IDIV',
   'segment-load': 'a segment register loaded from a descriptor by an instruction',
+  'far-transfer': 'far JMP, CALL or RET: descriptors read and checked, CS loaded',
+  'fast-system-call': 'SYSENTER or SYSEXIT: CS and SS loaded without a descriptor',
   'control-register-write': 'MOV to a control register, CLTS or LMSW, or LGDT, LIDT, LLDT, LTR',
   'serializing': 'CPUID, INVLPG, WRMSR or another instruction that waits for all before it',
   'time-stamp': 'RDTSC',

@@ -3,7 +3,7 @@ import type { Exit, ExitReply, SegmentState } from '../exit.js';
 import { SEGMENT_NAMES } from '../effect.js';
 import { MachineMeter, primitivesBetween } from './machine-meter.js';
 
-const NO_EVENTS = { gateEntries: 0, irets: 0, pageWalkReads: 0, nestedWalkReads: 0, controlRegisterWrites: 0, segmentLoads: 0, divisions: 0, serializing: 0, timeStamps: 0, lookupJumps: 0, translationGates: 0, translationEntries: 0 };
+const NO_EVENTS = { gateEntries: 0, irets: 0, pageWalkReads: 0, nestedWalkReads: 0, controlRegisterWrites: 0, segmentLoads: 0, divisions: 0, serializing: 0, timeStamps: 0, lookupJumps: 0, translationGates: 0, translationEntries: 0, farTransfers: 0, fastSystemCalls: 0 };
 const NOTHING: SegmentState = { selector: 0, base: 0, limit: 0, rights: 0 };
 
 const exitWith = (change: Partial<Exit>): Exit => ({
@@ -56,8 +56,8 @@ test('a cycle to a port counts each element, one to memory none', () => {
 test('instructions with a class of their own are no plain ones, and the processor\'s events join the transitions', () => {
   const meter = new MachineMeter();
   meter.left(exitWith({}), true);
-  const total = meter.total(100, { ...NO_EVENTS, divisions: 3, timeStamps: 2, irets: 4, gateEntries: 5, pageWalkReads: 6 });
-  expect(primitivesBetween({}, total)).toEqual({ 'instruction': 91, 'division': 3, 'time-stamp': 2, 'iret': 4, 'gate-entry': 6, 'page-walk-read': 6 });
+  const total = meter.total(100, { ...NO_EVENTS, divisions: 3, timeStamps: 2, farTransfers: 7, fastSystemCalls: 8, irets: 4, gateEntries: 5, pageWalkReads: 6 });
+  expect(primitivesBetween({}, total)).toEqual({ 'instruction': 76, 'division': 3, 'time-stamp': 2, 'far-transfer': 7, 'fast-system-call': 8, 'iret': 4, 'gate-entry': 6, 'page-walk-read': 6 });
   expect(primitivesBetween(total, total)).toEqual({});
 });
 

@@ -80,11 +80,11 @@ export class MachineMeter {
   /** All of it, with what the processor counted, since the machine began. `executed`: all instructions, those with a class of their own among them. */
   total(executed: number, events: ProcessorEventCounts): PrimitiveCounts {
     const { counts } = this;
-    const { divisions, segmentLoads, controlRegisterWrites, serializing, timeStamps, lookupJumps, translationGates, translationEntries, gateEntries, irets, pageWalkReads, nestedWalkReads } = events;
+    const { divisions, segmentLoads, controlRegisterWrites, serializing, timeStamps, lookupJumps, translationGates, translationEntries, farTransfers, fastSystemCalls, gateEntries, irets, pageWalkReads, nestedWalkReads } = events;
     return {
       ...counts,
-      'instruction': executed - divisions - segmentLoads - controlRegisterWrites - serializing - timeStamps - lookupJumps - irets,
-      'division': divisions, 'segment-load': segmentLoads, 'control-register-write': controlRegisterWrites, 'serializing': serializing, 'time-stamp': timeStamps, 'lookup-jump': lookupJumps,
+      'instruction': executed - divisions - segmentLoads - controlRegisterWrites - serializing - timeStamps - lookupJumps - farTransfers - fastSystemCalls - irets,
+      'division': divisions, 'segment-load': segmentLoads, 'control-register-write': controlRegisterWrites, 'serializing': serializing, 'time-stamp': timeStamps, 'lookup-jump': lookupJumps, 'far-transfer': farTransfers, 'fast-system-call': fastSystemCalls,
       'monitor-dispatch': counts['monitor-dispatch'] + translationGates, 'code-lookup': counts['code-lookup'] + translationGates + translationEntries,
       'gate-entry': counts['gate-entry'] + gateEntries + translationGates, 'iret': counts.iret + irets + translationGates, 'page-walk-read': pageWalkReads, 'nested-walk-read': nestedWalkReads,
     };
