@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { diskImage, guestImage, imageDirectories } from './images.js';
+import { PROBE_OPERATION } from './probe-guest.js';
 
 const read = (path: string): Promise<string> => readFile(new URL(path, import.meta.url), 'utf8');
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
@@ -25,13 +26,15 @@ test('RINGSIDE_IMAGES overrides where images are looked for', () => {
   expect(imageDirectories(undefined, 'file:///app/dist/main.js').map(String)).toContain('file:///app/images/');
 });
 
-test('the kernel marks operations by the numbers that the processor model knows', async () => {
+test('guests mark operations by the numbers that the processor model knows', async () => {
   const header = await read('../ringlet/kernel/marks.h');
   const contract = await read('../../core/machine/src/mark.ts');
   const defined = new Map([...header.matchAll(/^#define (?:OP|MARK)_([A-Z_]+) (0x[0-9a-f]+|\d+)$/gm)].map((match) => [match[1]!, Number(match[2])]));
   const table = contract.slice(contract.indexOf('OPERATIONS = {'), contract.indexOf('} as const;\nexport type OperationName'));
   const operations = [...table.matchAll(/'?([a-z]+(?:-[a-z]+)*)'?: (\d+)/g)];
-  expect(operations).toHaveLength(14);
+  expect(operations).toHaveLength(15);
+  // Ringlet marks all of them but one.
+  defined.set('PROBE', PROBE_OPERATION);
   for (const [, name, number] of operations) expect([name, defined.get(name!.replaceAll('-', '_').toUpperCase())]).toEqual([name, Number(number)]);
   expect(defined.get('TAG')).toBe(Number(/MARK_TAG = (0x[0-9a-f]+)/.exec(contract)?.[1]));
   for (const kind of ['Begin', 'End', 'Lap']) expect(defined.get(kind.toUpperCase())).toBe(Number(new RegExp(`${kind}: (\\d)`).exec(contract)?.[1]));

@@ -24,7 +24,8 @@ export interface ProbeGuest {
 }
 
 /** Marks (libs/core/machine/src/mark.ts): tag, kinds, and the operation's number. */
-const MARK_TAG = 0x52, MarkKind = { Begin: 1, End: 2 } as const, PROBE_OPERATION = 15;
+const MARK_TAG = 0x52, MarkKind = { Begin: 1, End: 2 } as const;
+export const PROBE_OPERATION = 15;
 const LOAD_ADDRESS = 0x10_0000;
 const EAX = 0, ECX = 1, ESP = 4, EDI = 7;
 const WORDS_IN_LINE = 5;
