@@ -90,6 +90,9 @@ describe('whatever arrives on the bus', () => {
     const { retired, virtualNs, exits, state: stands } = await stats();
     expect({ retired, virtualNs, exits, stands }).toEqual({ retired: before.retired, virtualNs: before.virtualNs, exits: before.exits, stands: 'halted' });
     expect(await user.must(['vm', 'console', 'target'], 'echo still here\n')).toContain('still here');
+    // Translators serve on.
+    await user.must(['vm', 'create', '--name', 'translated', '--path', 'binary-translation', '--clock', 'virtual', '--start']);
+    await until(() => user.json<VmRecord>(['vm', 'show', 'translated']), (record) => record.state === 'halted');
     client.close();
   });
 });
