@@ -18,7 +18,7 @@ export function benchCommand(context: Context): Command {
       await runBundle(context, 'bench-bus', [...(options.quick ? ['--quick'] : []), ...(options.json ? ['--json'] : [])], { NATS_SERVER: server });
     }));
   bench.addCommand(new Command('cpu')
-    .description('guest instructions per second in ring 3, with paging, limit checks and self-modification checks on: integer, memory, branch, call and string loops')
+    .description('guest instructions per second in ring 3, with paging, limit checks and self-modification checks on: integer, memory, branch, call and string loops; and the same loops on each path, beside native')
     .option('--elf <file>', 'measure this static 32-bit Linux program instead; its first system call ends it')
     .option('--json', 'print JSON')
     .argument('[argument...]', 'what the program of --elf is given')
