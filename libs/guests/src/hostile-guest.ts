@@ -7,7 +7,7 @@
  * random bytes, then NOPs; a fault goes on at the next slot, and at the furthest slot yet if it led back or out of the body. Opcodes are drawn evenly
  * from both opcode maps, so that every row is reached over a few dozen seeds.
  */
-import { Code, elf, randomFrom, xenNotes } from './machine-code.js';
+import { Code, elf, pushesErrorCode, randomFrom, xenNotes } from './machine-code.js';
 
 export interface HostileGuest {
   image: Uint8Array;
@@ -28,6 +28,8 @@ export interface HostileMode {
   readonly stack?: 'narrow';
   /** `step`: EFLAGS.TF is set, and #DB returns at once. `breakpoints`: DR0–DR3 lie in the bodies and their data, too. */
   readonly debug?: 'step' | 'breakpoints';
+  /** The timer ticks every few hundred instructions, at vector 32; a tick goes on at the next slot, as a fault does. */
+  readonly ticks?: true;
 }
 
 const LOAD = 0x10_0000;
@@ -153,8 +155,6 @@ function emitSkip(code: Code, slotBytes: number, nextSlot: number, body: () => [
   code.emit(0x58, 0xcf); // pop eax; iret
   return { plain, withError };
 }
-
-const pushesErrorCode = (vector: number): boolean => vector === 8 || (vector >= 10 && vector <= 14) || vector === 17;
 
 /** A Multiboot guest: ring 3 first, then ring 0, then power off (port 0x604). */
 export function hostileGuest(seed: number, mode: HostileMode = NO_MODE): HostileGuest {
@@ -291,12 +291,12 @@ export function hostileGuest(seed: number, mode: HostileMode = NO_MODE): Hostile
   code.emit(...loadData, 0x0f, 0x01, 0x1d);
   code.word(idtr);
   code.emit(0x66, 0xb8, TSS, 0, 0x0f, 0x00, 0xd8); // ltr
-  code.emit(0xfc, 0xbf); // cld; page table: 1–4 MiB one to one, nothing below
+  code.emit(0xfc, 0xbf); // cld; page table: from 1 MiB to its own end one to one, nothing else
   code.word(PAGE_TABLE + (LOAD >>> 12) * 4);
   code.emit(0xb8);
   code.word(LOAD | 0x007); // present, writable, user
   code.emit(0xb9);
-  code.word(1024 - (LOAD >>> 12));
+  code.word((PAGE_TABLE + 0x1000 - LOAD) >>> 12);
   code.emit(0xab, 0x05); // stosd; add eax, 0x1000
   code.word(0x1000);
   code.emit(0xe2, 0xf8); // loop
@@ -325,6 +325,13 @@ export function hostileGuest(seed: number, mode: HostileMode = NO_MODE): Hostile
   code.emit(0x0f, 0x22, 0xc0);
   setWord(NEXT_SLOT, 0);
   patches.push({ at: code.here - 4, bound: () => ring3[0] });
+  if (mode.ticks === true) {
+    // 8259A: edges, cascade, vectors 32 and 40, automatic end of interrupt, IRQ 0 alone. 8254: counter 0, mode 2.
+    const divisor = 1 + random(3);
+    for (const [port, value] of [[0x20, 0x11], [0xa0, 0x11], [0x21, 32], [0xa1, 40], [0x21, 4], [0xa1, 2], [0x21, 3], [0xa1, 3], [0x21, 0xfe], [0xa1, 0xff], [0x43, 0x34], [0x40, divisor], [0x40, 0]] as const) {
+      code.emit(0xb0, value, 0xe6, port); // mov al, value; out port, al
+    }
+  }
   if (mode.debug === 'breakpoints') {
     for (let n = 0; n < 4; n++) {
       const inCode = n < 2;

@@ -62,7 +62,7 @@ async function passesThroughNativesStates(image: Uint8Array, what: string, most:
 const MODES: Record<string, HostileMode> = {
   'ring 1': { ring: 1 }, 'ring 2': { ring: 2 }, '16-bit code': { code: 'narrow' }, 'code behind a limit': { code: 'limited' }, 'conforming code': { code: 'conforming' },
   'ring 1 with a 16-bit stack': { ring: 1, stack: 'narrow' }, 'ring 3 with a 16-bit stack': { stack: 'narrow' }, 'single steps': { debug: 'step' }, 'ring 2, stepped': { ring: 2, debug: 'step' },
-  'breakpoints': { debug: 'breakpoints' },
+  'breakpoints': { debug: 'breakpoints' }, 'a ticking timer': { ticks: true }, 'ring 1, ticking': { ring: 1, ticks: true }, '16-bit code, stepped and ticking': { code: 'narrow', debug: 'step', ticks: true },
 };
 
 describe('hostile guests on every path', () => {
