@@ -69,12 +69,13 @@ function interrupted({ machine: { processor } }: SingleProcess, { log, boundarie
   return boundaries.filter((boundary) => seen.has(boundary)).length;
 }
 
-const title = ({ ring, disturbance }: DisturbedGuestOptions): string => `ring ${ring}, the handler changes: ${disturbance}`;
-const casesOf = (step: boolean): [string, DisturbedGuestOptions][] => {
-  const all = ([0, 3] as const).flatMap((ring) => (['none', 'marks', 'code', 'remap', 'absent'] as const).map((disturbance: Disturbance) => ({ ring, step, disturbance })));
-  const short = all.filter(({ ring, disturbance }) => ring === 0 ? !step || disturbance === 'none' || disturbance === 'code' : disturbance === 'absent');
-  return (LONG ? all : short).map((options) => [title(options), options]);
-};
+const title = ({ ring, iopl, disturbance }: DisturbedGuestOptions): string => `ring ${ring}, IOPL ${iopl}, the handler changes: ${disturbance}`;
+const RINGS = [{ ring: 0, iopl: 0 }, { ring: 3, iopl: 0 }, { ring: 3, iopl: 3 }] as const;
+/** Always; all others with RINGSIDE_LONG. */
+const SHORT: Record<string, readonly Disturbance[]> = { '0/0': ['none', 'marks', 'code', 'remap', 'absent'], '3/0': [], '3/3': ['code', 'absent'], '0/0 stepped': ['none', 'code'], '3/0 stepped': [], '3/3 stepped': ['absent'] };
+const casesOf = (step: boolean): [string, DisturbedGuestOptions][] =>
+  RINGS.flatMap(({ ring, iopl }) => (LONG ? SHORT['0/0']! : SHORT[`${ring}/${iopl}${step ? ' stepped' : ''}`]!).map((disturbance) => ({ ring, iopl, disturbance, step })))
+    .map((options) => [title(options), options]);
 
 describe('an interrupt before each instruction of the round', () => {
   it.each(casesOf(false))('%s', async (_, options) => {

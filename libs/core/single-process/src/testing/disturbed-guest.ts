@@ -8,12 +8,14 @@ import { Assembler } from './assembler.js';
  *   marks    clears accessed and dirty bits of all pages the round uses and reloads CR3: the next use of each is a hidden fault
  *   code     writes the interrupted instruction over itself, and a byte behind it
  *   remap    lets the page of code lead to another frame that holds the same
- *   absent   takes away the pages of data, and of the stack as far as an exception's frame does not go there: the page-fault handler brings them back
+ *   absent   takes away the pages of data, and of the stack as far as an exception's frame does not go there (all of an application's): the page-fault
+ *            handler brings them back
  *
- * With `step` it runs under EFLAGS.TF instead and every trap is such an event. The round runs in ring 0, or what of it an application may do in ring 3.
+ * With `step` it runs under EFLAGS.TF instead and every trap is such an event. The round runs in ring 0, or what of it an application may do in ring 3,
+ * there with IOPL 0, or 3 (an application that binary translation has to translate).
  */
 export type Disturbance = 'none' | 'marks' | 'code' | 'remap' | 'absent';
-export interface DisturbedGuestOptions { readonly ring: 0 | 3; readonly disturbance: Disturbance; readonly step: boolean }
+export interface DisturbedGuestOptions { readonly ring: 0 | 3; readonly iopl: 0 | 3; readonly disturbance: Disturbance; readonly step: boolean }
 export interface DisturbedGuest {
   readonly image: Uint8Array;
   readonly memoryMiB: number;
@@ -34,7 +36,7 @@ const USER_CODE = 0x1b, USER_DATA = 0x23, IF = 0x200, TF = 0x100;
 const word = (value: number): number[] => [value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24];
 const windowEntry = (linear: number): number => WINDOW_TABLE + ((linear - WINDOW) >>> 12) * 4;
 
-export function disturbedGuest({ ring, disturbance, step }: DisturbedGuestOptions): DisturbedGuest {
+export function disturbedGuest({ ring, iopl, disturbance, step }: DisturbedGuestOptions): DisturbedGuest {
   const asm = new Assembler(LOAD, IMAGE_END);
   asm.put(GDT, 0, 0, 0xffff, 0xcf9b00, 0xffff, 0xcf9300, 0xffff, 0xcffb00, 0xffff, 0xcff300, ((TSS & 0xffff) << 16) | 0x67, 0x8900 | (TSS >>> 16));
   asm.put(TSS + 4, KERNEL_STACK, 0x10);
@@ -43,21 +45,21 @@ export function disturbedGuest({ ring, disturbance, step }: DisturbedGuestOption
   for (let page = 0; page < 1024; page++) asm.put(IDENTITY + page * 4, page * 4096 | 7);
   asm.put(windowEntry(WINDOW), CODE[0] | 7);
   for (const [linear, frame] of [[DATA, 0x14_2000], [BELOW, 0x14_3000], [POPPED, 0x14_4000], [STACK, 0x14_5000]] as const) asm.put(windowEntry(linear), frame | 7);
-  boot(asm, ring, disturbance, step);
+  const image = 2 | IF | (iopl << 12) | (step ? TF : 0);
+  boot(asm, ring, disturbance, image);
   if (asm.at > GDT) throw new Error('the handlers are too long');
   asm.at = CODE[0];
-  const boundaries = new Round(asm, ring, flagsOf(step)).emit();
+  const boundaries = new Round(asm, ring, image).emit();
   asm.bytes.copyWithin(CODE[1] - LOAD, CODE[0] - LOAD, CODE[0] - LOAD + 4096);
   return { image: asm.bytes, memoryMiB: 4, boundaries, log: { at: LOG, bytes: LOG_BYTES } };
 }
 
-const flagsOf = (step: boolean): number => 2 | IF | (step ? TF : 0);
-
-function boot(asm: Assembler, ring: 0 | 3, disturbance: Disturbance, step: boolean): void {
+/** `image`: EFLAGS of the round. */
+function boot(asm: Assembler, ring: 0 | 3, disturbance: Disturbance, image: number): void {
   asm.byte(0xe9);
   const jump = asm.at;
   asm.word(0);
-  for (const [vector, address] of handlers(asm, disturbance)) asm.put(IDT + vector * 8, 0x8_0000 | (address & 0xffff), (address & 0xffff_0000) | (vector === 0x30 || vector === 3 ? 0xee00 : 0x8e00));
+  for (const [vector, address] of handlers(asm, disturbance, takenAway(ring))) asm.put(IDT + vector * 8, 0x8_0000 | (address & 0xffff), (address & 0xffff_0000) | (vector === 0x30 || vector === 3 ? 0xee00 : 0x8e00));
   const gdtr = asm.at, idtr = asm.at + 6;
   asm.byte(0x2f, 0, ...word(GDT), 0xff, 7, ...word(IDT));
   asm.put(jump, asm.at - jump - 4);
@@ -74,13 +76,16 @@ function boot(asm: Assembler, ring: 0 | 3, disturbance: Disturbance, step: boole
   asm.byte(0x0f, 0x22, 0xc0);
   if (ring === 3) asm.byte(0x6a, USER_DATA, 0x68, ...word(STACK_TOP));
   else asm.byte(0xbc, ...word(STACK_TOP));
-  asm.byte(0x68, ...word(flagsOf(step)), 0x6a, ring === 3 ? USER_CODE : 0x08, 0x68, ...word(WINDOW), 0xcf);
+  asm.byte(0x68, ...word(image), 0x6a, ring === 3 ? USER_CODE : 0x08, 0x68, ...word(WINDOW), 0xcf);
 }
 
 const hasErrorCode = (vector: number): boolean => vector === 8 || (vector >= 10 && vector <= 14) || vector === 17;
 const UART_VECTOR = 0x24, SKIP_UD = 6, SKIP_DE = 0;
 
-function handlers(asm: Assembler, disturbance: Disturbance): Map<number, number> {
+/** Pages that `absent` takes away: an exception in ring 0 pushes its frame to the round's own stack. */
+const takenAway = (ring: 0 | 3): readonly number[] => (ring === 3 ? [DATA, POPPED, BELOW, STACK] : [DATA, POPPED]);
+
+function handlers(asm: Assembler, disturbance: Disturbance, pages: readonly number[]): Map<number, number> {
   const entries = new Map<number, number>();
   const common: number[] = [];
   for (const vector of [...Array.from({ length: 20 }, (_, n) => n), UART_VECTOR, 0x30]) {
@@ -110,11 +115,11 @@ function handlers(asm: Assembler, disturbance: Disturbance): Map<number, number>
   when(UART_VECTOR, () => {
     // Read all there is (LSR.DR), or the line never falls; end of interrupt.
     asm.byte(0x66, 0xba, 0xf8, 0x03, 0xec, 0x66, 0xba, 0xfd, 0x03, 0xec, 0xa8, 1, 0x75, 0xf2, 0xb0, 0x20, 0xe6, 0x20);
-    disturb(asm, disturbance);
+    disturb(asm, disturbance, pages);
   });
-  when(1, () => { disturb(asm, disturbance); });
+  when(1, () => { disturb(asm, disturbance, pages); });
   when(14, () => {
-    for (const page of [DATA, POPPED]) asm.byte(0x83, 0x0d, ...word(windowEntry(page)), 1); // or dword [entry], 1
+    for (const page of pages) asm.byte(0x83, 0x0d, ...word(windowEntry(page)), 1); // or dword [entry], 1
   });
   // UD2 and DIV, two bytes each, are skipped.
   for (const vector of [SKIP_UD, SKIP_DE]) when(vector, () => { asm.byte(0x83, 0x44, 0x24, 48, 2); });
@@ -124,7 +129,7 @@ function handlers(asm: Assembler, disturbance: Disturbance): Map<number, number>
 }
 
 /** [esp+48] is the interrupted EIP. */
-function disturb(asm: Assembler, disturbance: Disturbance): void {
+function disturb(asm: Assembler, disturbance: Disturbance, pages: readonly number[]): void {
   switch (disturbance) {
     case 'none': return;
     case 'marks':
@@ -138,7 +143,7 @@ function disturb(asm: Assembler, disturbance: Disturbance): void {
       asm.byte(0x81, 0x35, ...word(windowEntry(WINDOW)), ...word(CODE[0] ^ CODE[1]), 0x0f, 0x01, 0x3d, ...word(WINDOW));
       return;
     case 'absent':
-      for (const page of [DATA, POPPED]) asm.byte(0x83, 0x25, ...word(windowEntry(page)), 0xfe, 0x0f, 0x01, 0x3d, ...word(page));
+      for (const page of pages) asm.byte(0x83, 0x25, ...word(windowEntry(page)), 0xfe, 0x0f, 0x01, 0x3d, ...word(page));
       return;
     default: { const unreachable: never = disturbance; return unreachable; }
   }
