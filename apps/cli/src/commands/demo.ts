@@ -143,7 +143,7 @@ export function findings(results: readonly OperationResult[]): string[] {
   const free = COMPARED.filter(({ name }) => name !== 'boot' && everywhere(name, (result) => one(result).exitTotal === 0)).map(({ name }) => name);
   const rewritten = free.flatMap((name) => {
     const { executed, retired } = at(name, 'binary-translation') ?? { executed: 0, retired: 0 };
-    return executed > retired ? [`${name} executes ${grouped(executed)} instructions for ${grouped(retired)}`] : [];
+    return executed > retired ? [`${name} executes about ${grouped(Math.round(executed))} instructions for ${grouped(retired)}`] : [];
   });
   if (free.length > 0) lines.push(`${free.join(', ')}: no exit on any path. What is not privileged costs nothing extra${rewritten.length === 0 ? '' : `, except under binary translation: ${rewritten.join(', ')}`}.`);
   const pte = at('pte-modify', 'paravirt');
