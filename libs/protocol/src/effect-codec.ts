@@ -98,12 +98,13 @@ function writeValue(w: ByteWriter, effect: Effect): void {
       w.f64(effect.at);
       return;
     case 'boundary': {
-      const { events, shadow, trap, repUnderWay } = effect.boundary;
+      const { events, shadow, trap, repUnderWay, mark } = effect.boundary;
       w.u32(events);
       w.u8(shadow);
       w.u8(trap === null ? 0 : 1);
       w.u32(trap ?? 0);
       w.u8(repUnderWay ? 1 : 0);
+      w.u32(mark);
       return;
     }
     case 'activity':
@@ -150,7 +151,7 @@ function readValue(r: ByteReader, kind: Effect['kind']): Effect {
       const events = r.u32(), shadow = r.u8();
       const due = r.flag();
       const trap = r.u32();
-      return { kind, boundary: { events, shadow, trap: due ? trap : null, repUnderWay: r.flag() } };
+      return { kind, boundary: { events, shadow, trap: due ? trap : null, repUnderWay: r.flag(), mark: r.u32() } };
     }
     case 'activity': {
       const activity = r.oneOf(ACTIVITIES);

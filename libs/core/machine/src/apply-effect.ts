@@ -2,7 +2,7 @@ import type { Processor } from '@ringside/x86';
 import type { Effect } from './effect.js';
 
 /** Effects that change the processor or its memory; the rest (deadline, activity, interrupt) are the driver's. */
-export type ProcessorEffect = Exclude<Effect, { kind: 'interrupt' | 'deadline' | 'activity' }>;
+export type ProcessorEffect = Exclude<Effect, { kind: 'boundary' | 'interrupt' | 'deadline' | 'activity' }>;
 
 export function applyToProcessor(processor: Processor, effect: ProcessorEffect): void {
   switch (effect.kind) {
@@ -14,7 +14,6 @@ export function applyToProcessor(processor: Processor, effect: ProcessorEffect):
     case 'frame': return processor.mapFrame(effect.frame, effect.target);
     case 'flush': return processor.flushTlb(effect.scope);
     case 'flush-page': return processor.flushPage(effect.linear);
-    case 'boundary': return processor.setBoundary(effect.boundary);
     case 'controls': return processor.setControls(effect.controls);
     default: { const unreachable: never = effect; return unreachable; }
   }

@@ -138,8 +138,13 @@ export class VirtualMachine {
   /** Apply an effect list: while creating the machine, and for every reply. The acknowledged vector, if any, is delivered last. */
   apply(effects: readonly Effect[]): void {
     let vector: number | null = null;
+    let mark: Mark | null = null;
     for (const effect of effects) {
       switch (effect.kind) {
+        case 'boundary':
+          this.processor.setBoundary(effect.boundary);
+          mark = parseMark(effect.boundary.mark);
+          break;
         case 'interrupt':
           this.processor.setIntr(effect.line);
           vector = effect.vector;
@@ -157,6 +162,7 @@ export class VirtualMachine {
     }
     // The instruction that the answer completed is seen with all that the answer changed, and before the interrupt behind it.
     this.processor.observe();
+    if (mark !== null) this.markReached(mark);
     if (vector !== null) this.processor.deliverInterrupt(vector);
   }
 

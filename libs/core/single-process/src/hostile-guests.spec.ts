@@ -72,7 +72,7 @@ describe('hostile guests on every path', () => {
     expect(median(retired)).toBeGreaterThanOrEqual(1000);
   }, 3_600_000);
 
-  it.each(Object.entries(MODES))(`in %s, ${MODE_SEEDS} each: native’s states`, async (name, mode) => {
+  it.each(Object.entries(MODES))(`native’s states under binary translation: %s, ${MODE_SEEDS} seeds`, async (name, mode) => {
     for (let seed = 0; seed < MODE_SEEDS; seed++) await passesThroughNativesStates(hostileGuest(seed, mode).image, `${name}, seed ${seed}`, INSTRUCTIONS, ['binary-translation']);
   }, 3_600_000);
 

@@ -75,6 +75,8 @@ export interface Boundary {
   readonly trap: number | null;
   /** The instruction is a REP that has more to do. */
   readonly repUnderWay: boolean;
+  /** imm32 of an annotation NOP, if the instruction was one; else 0. */
+  readonly mark: number;
 }
 
 type Pending = 'none' | 'instruction' | 'access';

@@ -44,7 +44,7 @@ export const effect: fc.Arbitrary<Effect> = fc.oneof(
   fc.record({ kind: fc.constant('flush' as const), scope: fc.constantFrom('all' as const, 'non-global' as const) }),
   fc.record({ kind: fc.constant('flush-page' as const), linear: u32 }),
   fc.record({ kind: fc.constant('controls' as const), controls }),
-  fc.record({ kind: fc.constant('boundary' as const), boundary: fc.record({ events: u32, shadow: u8, trap: fc.option(u32, { nil: null }), repUnderWay: fc.boolean() }) }),
+  fc.record({ kind: fc.constant('boundary' as const), boundary: fc.record({ events: u32, shadow: u8, trap: fc.option(u32, { nil: null }), repUnderWay: fc.boolean(), mark: u32 }) }),
   fc.record({ kind: fc.constant('interrupt' as const), line: fc.boolean(), vector: fc.option(u8, { nil: null }) }),
   fc.record({ kind: fc.constant('deadline' as const), at: never }),
   fc.record({ kind: fc.constant('activity' as const), activity: fc.constantFrom('active' as const, 'halted' as const) }),

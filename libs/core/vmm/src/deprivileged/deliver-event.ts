@@ -26,7 +26,7 @@ export async function deliverEvent(exit: DeprivilegedExit, event: VirtualEvent):
   if (event.vector === DEBUG && event.type === EventType.HardwareException) noteDebugTrap(exit);
   const before = boundary?.events ?? 0;
   if (await deliverPlainly(exit, event, frame.eip)) {
-    exit.boundary = { events: before + 1, shadow: 0, trap: boundary?.trap ?? null, repUnderWay: boundary?.repUnderWay ?? false };
+    exit.boundary = { events: before + 1, shadow: 0, trap: boundary?.trap ?? null, repUnderWay: boundary?.repUnderWay ?? false, mark: boundary?.mark ?? 0 };
     return;
   }
   await machine.interpreter.deliver(exit, event);
@@ -37,7 +37,7 @@ export async function deliverEvent(exit: DeprivilegedExit, event: VirtualEvent):
 export async function deliverSoftware(exit: DeprivilegedExit, event: VirtualEvent, length: number): Promise<boolean> {
   if (!await deliverPlainly(exit, event, (exit.frame.eip + length) >>> 0)) return false;
   // No single-step trap behind it: TF is 0 in the handler (SDM Vol. 3A 6.12.1.3).
-  exit.boundary = { events: 0, shadow: 0, trap: 0, repUnderWay: false };
+  exit.boundary = { events: 0, shadow: 0, trap: 0, repUnderWay: false, mark: 0 };
   return true;
 }
 

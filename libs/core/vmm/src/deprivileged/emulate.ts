@@ -31,7 +31,7 @@ const setInterruptFlag = (value: boolean): Emulator => (exit) => {
   const { vcpu, virtualLevel } = exit;
   if (virtualLevel > vcpu.iopl) return 'refused';
   // Interrupts are taken behind the next instruction, if they were off (SDM Vol. 2B, STI): STI; HLT must not lose a wake-up.
-  if (value && !vcpu.interruptFlag) exit.boundary = { events: 0, shadow: SHADOW_STI, trap: null, repUnderWay: false };
+  if (value && !vcpu.interruptFlag) exit.boundary = { events: 0, shadow: SHADOW_STI, trap: null, repUnderWay: false, mark: 0 };
   vcpu.interruptFlag = value;
   return 'done';
 };
@@ -102,7 +102,7 @@ function setPair(general: Uint32Array, value: bigint): void {
 /** MOV and POP of a segment register. That of SS holds interrupts and traps back for one instruction (SDM Vol. 3A 6.8.3). */
 async function load(exit: DeprivilegedExit, name: SegmentName, selector: number): Promise<Emulation> {
   if (!await checkedSegment(exit, name, selector)) return 'refused';
-  if (name === 'ss') exit.boundary = { events: 0, shadow: SHADOW_MOV_SS, trap: 0, repUnderWay: false };
+  if (name === 'ss') exit.boundary = { events: 0, shadow: SHADOW_MOV_SS, trap: 0, repUnderWay: false, mark: 0 };
   return 'done';
 }
 

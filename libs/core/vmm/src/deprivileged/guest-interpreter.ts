@@ -93,7 +93,7 @@ export class GuestInterpreter implements FrameSource {
         else cpu.i32[REP_UNFINISHED] = cpu.i32[EIP] === this.before[EIP] ? 1 : 0;
       }
     }
-    return this.store(exit, cpu);
+    return this.store(exit, cpu, result === StepResult.Mark ? processor.exit.mark : 0);
   }
 
   private prepare(): Processor {
@@ -167,7 +167,7 @@ export class GuestInterpreter implements FrameSource {
   }
 
   /** Everything that differs becomes an effect, or virtual state. */
-  private async store(exit: DeprivilegedExit, cpu: Cpu): Promise<Interpretation> {
+  private async store(exit: DeprivilegedExit, cpu: Cpu, mark: number): Promise<Interpretation> {
     const { frame, vcpu, machine, transaction } = exit;
     const { i32, u32, f64 } = cpu;
     const retired = f64[RETIRED]! - transaction.exit.retired;
@@ -202,6 +202,7 @@ export class GuestInterpreter implements FrameSource {
     await readOnward(exit);
     exit.boundary = {
       events: i32[EVENTS_WITHOUT_PROGRESS]!, shadow: i32[INTERRUPT_SHADOW]!, trap: i32[TRAP_DUE]!, repUnderWay: retired > 0 && i32[REP_UNFINISHED] !== 0,
+      mark,
     };
     return { retired, stopped: false };
   }
