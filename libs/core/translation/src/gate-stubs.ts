@@ -58,6 +58,11 @@ export class GateStubs {
     setField(GATE_FRAME.ss, i32[SS_WORDS + SEGMENT_SELECTOR]! & 0xffff);
   }
 
+  /** Where the guest stands while an event is under way: its INT's EIP, and its ESP. */
+  interrupted(field: (field: number) => number): { eip: number; esp: number } {
+    return { eip: this.restartAt, esp: field(GATE_FRAME.esp) };
+  }
+
   /** The guest stands at its INT again, in ring 3; the registers that the stub has saved are the caller's to put back. */
   undo(cpu: Cpu, field: (field: number) => number): void {
     const { i32 } = cpu;

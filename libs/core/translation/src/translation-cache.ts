@@ -1,5 +1,5 @@
 import {
-  assistInstruction, beginPortAccess, CPL, CS, CS_SPACE, EFLAGS_SYSTEM, describeBytes, EIP, ExitReason, EXECUTE, INTERRUPT_SHADOW, leaveForInterpretation, MARK_COMMITS, MARK_INSIDE, SEGMENTS, SEGMENT_BASE, SEGMENT_LIMIT, SEGMENT_RIGHTS, SEGMENT_SELECTOR, SEGMENT_WORDS, SHADOW_STI, SS, StepResult,
+  assistInstruction, beginPortAccess, CPL, CS, CS_SPACE, EFLAGS_SYSTEM, describeBytes, EIP, ESP, ExitReason, EXECUTE, INTERRUPT_SHADOW, leaveForInterpretation, MARK_COMMITS, MARK_INSIDE, SEGMENTS, SEGMENT_BASE, SEGMENT_LIMIT, SEGMENT_RIGHTS, SEGMENT_SELECTOR, SEGMENT_WORDS, SHADOW_STI, SS, StepResult,
   shadowFetch, translateLinear, watchSource, type Cpu, type Processor, type ProcessorEvent, type TranslatedCode,
 } from '@ringside/x86';
 import { GateStubs } from './gate-stubs.js';
@@ -225,9 +225,13 @@ export class TranslationCache implements TranslatedCode {
     const { start, sideTable } = this.sideTableAt(i32[EIP]!);
     const entry = sideEntry(sideTable, i32[EIP]! - start);
     if (entry < 0) return null;
+    const flags = sideTable[entry * SIDE_WORDS + 2]!;
     const general = i32.slice(0, 8);
-    this.fillSpilled(general, sideTable[entry * SIDE_WORDS + 2]!);
-    return { eip: this.eipOf(sideTable, entry), general };
+    this.fillSpilled(general, flags);
+    if ((flags & UNDELIVERED) === 0) return { eip: this.eipOf(sideTable, entry), general };
+    const { eip, esp } = this.gates.interrupted((field) => this.field(field));
+    general[ESP] = esp;
+    return { eip, general };
   }
 
   traced(cpu: Cpu): void {
