@@ -1,4 +1,5 @@
 import { DR6_BS, DR7_GD, EventType } from '@ringside/x86';
+import { PAGE_BYTES } from '../monitor-space.js';
 import type { DeprivilegedExit } from './deprivileged-exit.js';
 import { GuestException } from './linear-memory.js';
 import { descriptorDpl, isFlat, type DescriptorWords } from './segment-descriptor.js';
@@ -76,7 +77,7 @@ async function deliver(exit: DeprivilegedExit, { vector, type, errorCode }: Virt
     if (!await pushOnInnerStack(exit, words)) return false;
   } else {
     if (!exit.flatStack) return false;
-    await pushWords(exit, frame.segment('ss').base, frame.esp, words);
+    if (!await pushWords(exit, frame.segment('ss').base, frame.esp, words)) return false;
   }
   exit.setSegment('cs', selector & ~3, code, 0);
   frame.cpl = 1;
@@ -99,13 +100,17 @@ async function pushOnInnerStack(exit: DeprivilegedExit, words: readonly number[]
   const selector = ss! & 0xffff;
   const stack: DescriptorWords | null = (selector & 0xfffc) === 0 ? null : await exit.descriptor(selector);
   if (stack === null || (stack.high & DATA_BITS) !== PLAIN_STACK || !isFlat(stack) || descriptorDpl(stack) !== 0 || (selector & 3) !== 0) return false;
-  await pushWords(exit, 0, esp!, [...words, frame.esp, frame.segment('ss').selector]);
+  if (!await pushWords(exit, 0, esp!, [...words, frame.esp, frame.segment('ss').selector])) return false;
   exit.setSegment('ss', selector, stack, 0);
   return true;
 }
 
-async function pushWords(exit: DeprivilegedExit, base: number, esp: number, words: readonly number[]): Promise<void> {
+/** False for a frame in two pages: which of them faults first, and what is marked accessed by then, is the interpreter's to find. */
+async function pushWords(exit: DeprivilegedExit, base: number, esp: number, words: readonly number[]): Promise<boolean> {
   const top = (esp - words.length * 4) >>> 0;
-  await exit.memory.write32((base + top) >>> 0, false, ...words);
+  const first = (base + top) >>> 0, last = (base + esp - 1) >>> 0;
+  if (first - (first % PAGE_BYTES) !== last - (last % PAGE_BYTES)) return false;
+  await exit.memory.write32(first, false, ...words);
   exit.frame.esp = top;
+  return true;
 }

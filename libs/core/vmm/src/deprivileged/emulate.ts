@@ -158,9 +158,6 @@ const EMULATORS: Readonly<Record<string, Emulator>> = {
   'SYSEXIT': emulateSysexit,
 };
 
-/** Instructions that ring -1 emulates, for `compare --list` and the reader. */
-export const EMULATED_INSTRUCTIONS: readonly string[] = Object.keys(EMULATORS);
-
 /** Carry out the instruction that raised #GP, #NP or #SS, or that translated code left to ring -1. @throws GuestException: a fault of the guest's, which the interpreter raises exactly */
 export async function emulate(exit: DeprivilegedExit, instruction: InstructionAssist): Promise<Emulation> {
   const emulator = EMULATORS[instruction.name];

@@ -20,9 +20,6 @@ const MSR_TSC = 0x10, MSR_EFER = 0xc000_0080;
 const CR0_PG = 0x8000_0000, CR4_PAE = 0x20;
 const HALTED = 1, SHUT_DOWN = 2, STOPPED = 3;
 
-/** What an interpretation did. `instruction`: it is retired. */
-export interface Interpretation { readonly retired: number; readonly stopped: boolean }
-
 /** Thrown through the processor: the interpreter fetches the frame and begins the instruction again. */
 class FrameMissing {
   frame = 0;
@@ -54,17 +51,17 @@ export class GuestInterpreter implements FrameSource {
     throw this.missing;
   }
 
-  /** The instruction at EIP. */
-  async execute(exit: DeprivilegedExit): Promise<Interpretation> {
+  /** The instruction at EIP. How many have retired: none if it faulted, several if a REP went through a port. */
+  execute(exit: DeprivilegedExit): Promise<number> {
     return this.run(exit, null);
   }
 
   /** An event at the boundary where the guest stands. */
-  async deliver(exit: DeprivilegedExit, event: ProcessorEvent): Promise<Interpretation> {
-    return this.run(exit, event);
+  async deliver(exit: DeprivilegedExit, event: ProcessorEvent): Promise<void> {
+    await this.run(exit, event);
   }
 
-  private async run(exit: DeprivilegedExit, event: ProcessorEvent | null): Promise<Interpretation> {
+  private async run(exit: DeprivilegedExit, event: ProcessorEvent | null): Promise<number> {
     const processor = this.prepare();
     const { cpu } = processor;
     await this.load(exit, cpu);
@@ -167,7 +164,7 @@ export class GuestInterpreter implements FrameSource {
   }
 
   /** Everything that differs becomes an effect, or virtual state. */
-  private async store(exit: DeprivilegedExit, cpu: Cpu, mark: number): Promise<Interpretation> {
+  private async store(exit: DeprivilegedExit, cpu: Cpu, mark: number): Promise<number> {
     const { frame, vcpu, machine, transaction } = exit;
     const { i32, u32, f64 } = cpu;
     const retired = f64[RETIRED]! - transaction.exit.retired;
@@ -176,7 +173,7 @@ export class GuestInterpreter implements FrameSource {
       frame.cr2 = u32[CR2]!;
       if (i32[ACTIVITY] === SHUT_DOWN) machine.tripleFault(transaction);
       else machine.unsupportedMode(transaction, this.processor!.exit.qualification);
-      return { retired: 0, stopped: true };
+      return 0;
     }
     for (let register = 0; register < 8; register++) frame.general[register] = u32[register]!;
     frame.eip = u32[EIP]!;
@@ -204,7 +201,7 @@ export class GuestInterpreter implements FrameSource {
       events: i32[EVENTS_WITHOUT_PROGRESS]!, shadow: i32[INTERRUPT_SHADOW]!, trap: i32[TRAP_DUE]!, repUnderWay: retired > 0 && i32[REP_UNFINISHED] !== 0,
       mark,
     };
-    return { retired, stopped: false };
+    return retired;
   }
 
   private async storeSystem(exit: DeprivilegedExit, i32: Int32Array, u32: Uint32Array): Promise<void> {

@@ -1,5 +1,6 @@
 import type { SegmentName, SegmentState } from '@ringside/machine';
 import type { DeprivilegedExit } from './deprivileged-exit.js';
+import { GuestException } from './linear-memory.js';
 import { DESCRIPTOR_CODE, DESCRIPTOR_CONFORMING, DESCRIPTOR_DPL, DESCRIPTOR_DPL_SHIFT, DESCRIPTOR_S, descriptorDpl, type DescriptorWords } from './segment-descriptor.js';
 
 /*
@@ -57,7 +58,8 @@ async function middleDpl(exit: DeprivilegedExit, selector: number): Promise<numb
   try {
     const words = await exit.descriptor(selector);
     return words !== null && descriptorDpl(words) === 1 ? 1 : 2;
-  } catch {
+  } catch (error) {
+    if (!(error instanceof GuestException)) throw error;
     return 2;
   }
 }

@@ -64,7 +64,7 @@ async function emulated(exit: DeprivilegedExit, instruction: InstructionAssist):
 export async function interpret(exit: DeprivilegedExit): Promise<ExitReply> {
   // It fetches and decodes; where the exit came decoded that has been charged for.
   if (exit.transaction.exit.reason === ExitReason.Callout) exit.transaction.charge('instruction-decode');
-  const { retired } = await exit.machine.interpreter.execute(exit);
+  const retired = await exit.machine.interpreter.execute(exit);
   return finish(exit, retired === 0 ? RESUME : { kind: 'retire', data: null, count: retired });
 }
 
