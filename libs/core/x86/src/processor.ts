@@ -247,7 +247,8 @@ export class Processor {
 
       if (result === FAULTED) {
         if (this.observer !== null && i32[REP_DONE] !== 0) this.repUnderWay = true;
-        this.observeRep();
+        // Of a deprivileged guest it may be ring -1's alone: what is delivered splits a REP when the answer says so (setBoundary).
+        if (!cpu.controls.deprivileged) this.observeRep();
         this.forgetReplay();
         if (translated && cpu.translatedCode!.recoverFault(cpu)) return this.left(StepResult.Exit);
         this.deliver(i32[FAULT_VECTOR]!, EventType.HardwareException, i32[FAULT_HAS_ERROR] === 0 ? null : i32[FAULT_ERROR]!);
