@@ -113,13 +113,16 @@ async function jestThroughNx(target, file, { aside = false } = {}) {
   for (const node of wanted) collect(node.name, target, join(root, node.data.root), file);
 }
 
-const built = await step('build', async () => (await run(process.execPath, ['tools/build/build.mjs'])).code === 0);
-await step('lint', async () => {
-  // Without a project graph, @nx/enforce-module-boundaries skips itself with no more than a warning.
-  if ((await run(bin('nx'), ['show', 'projects'], { quiet: true })).code !== 0) return false;
-  const { code, output } = await run(bin('eslint'), ['--max-warnings=0', '.'], { capture: true });
-  return code === 0 && !output.includes('rule will be skipped');
-});
+// Lint reads sources alone: it runs beside the build.
+const [built] = await Promise.all([
+  step('build', async () => (await run(process.execPath, ['tools/build/build.mjs'])).code === 0),
+  step('lint', async () => {
+    // Without a project graph, @nx/enforce-module-boundaries skips itself with no more than a warning.
+    if ((await run(bin('nx'), ['show', 'projects'], { quiet: true })).code !== 0) return false;
+    const { code, output } = await run(bin('eslint'), ['--max-warnings=0', '.'], { capture: true });
+    return code === 0 && !output.includes('rule will be skipped');
+  }),
+]);
 // The end-to-end tests mostly wait for messages: they run beside the others, which mostly compute.
 const endToEnd = built ? jestThroughNx('e2e', 'dist/e2e-results.json', { aside: true }) : void failures.push('end-to-end tests: not run, the build failed');
 await jestThroughNx('test', 'dist/test-results.json');
