@@ -91,15 +91,13 @@ function collect(project, target, directory, file) {
   }
 }
 
-/** One Nx run over all projects that have the target. `aside`: beside another run; what it prints comes at its end. */
-async function jestThroughNx(target, file, { aside = false } = {}) {
-  const known = (name) => existsSync(join(root, name, 'jest.config.mjs')) || name.includes('/') ? name : `@ringside/${name}`;
-  const filter = options.project ? ['--projects', options.project.map((name) => known(name)).join(',')] : [];
-  const graphFile = `dist/project-graph-${target}.json`;
+/** One Nx run over the projects that have the target and are `among`. `aside`: beside another run; what it prints comes at its end. */
+async function jestThroughNx(target, file, { aside = false, among = () => true, lane = target } = {}) {
+  const graphFile = `dist/project-graph-${lane}.json`;
   const listing = await run(bin('nx'), ['graph', `--file=${graphFile}`], { capture: true, quiet: true });
   if (listing.code !== 0) return void failures.push(`nx: ${listing.output.trim()}`);
   const { graph } = JSON.parse(readFileSync(join(root, graphFile), 'utf8'));
-  const wanted = Object.values(graph.nodes).filter((node) => node.data.targets?.[target] &&
+  const wanted = Object.values(graph.nodes).filter((node) => node.data.targets?.[target] && among(node.name) &&
     (!options.project || options.project.some((name) => node.name === name || node.name === `@ringside/${name}`)));
   if (wanted.length === 0) return;
   for (const node of wanted) {
@@ -108,7 +106,7 @@ async function jestThroughNx(target, file, { aside = false } = {}) {
   }
   const title = `\n── ${target}: ${wanted.map((node) => node.name.replace('@ringside/', '')).join(' ')}\n`;
   if (!aside) process.stdout.write(title);
-  const { output } = await run(bin('nx'), ['run-many', '-t', target, '--parallel=2', '--output-style=static', ...filter], { capture: aside, quiet: aside });
+  const { output } = await run(bin('nx'), ['run-many', '-t', target, '--parallel=1', '--output-style=static', '--projects', wanted.map(({ name }) => name).join(',')], { capture: aside, quiet: aside });
   if (aside) process.stdout.write(`${title}${output}`);
   for (const node of wanted) collect(node.name, target, join(root, node.data.root), file);
 }
@@ -123,10 +121,13 @@ const [built] = await Promise.all([
     return code === 0 && !output.includes('rule will be skipped');
   }),
 ]);
-// The end-to-end tests mostly wait for messages: they run beside the others, which mostly compute.
-const endToEnd = built ? jestThroughNx('e2e', 'dist/e2e-results.json', { aside: true }) : void failures.push('end-to-end tests: not run, the build failed');
-await jestThroughNx('test', 'dist/test-results.json');
-await endToEnd;
+// Three lanes: the end-to-end tests, which mostly wait for messages; the whole machine's, which take the longest; all others.
+const WHOLE_MACHINE = '@ringside/single-process';
+await Promise.all([
+  built ? jestThroughNx('e2e', 'dist/e2e-results.json', { aside: true }) : void failures.push('end-to-end tests: not run, the build failed'),
+  jestThroughNx('test', 'dist/test-results.json', { aside: true, among: (name) => name === WHOLE_MACHINE, lane: 'whole-machine' }),
+  jestThroughNx('test', 'dist/test-results.json', { among: (name) => name !== WHOLE_MACHINE }),
+]);
 
 if (options.long && existsSync(join(root, 'tools/oracle/run.mjs'))) {
   await step('oracles: host processor and QEMU', async () => (await run(process.execPath, ['tools/oracle/run.mjs', '--long'])).code === 0);
