@@ -91,14 +91,29 @@ function collect(project, target, directory, file) {
   }
 }
 
-/** One Nx run over the projects that have the target and are `among`. `aside`: beside another run; what it prints comes at its end. */
-async function jestThroughNx(target, file, { aside = false, among = () => true, lane = target } = {}) {
-  const graphFile = `dist/project-graph-${lane}.json`;
+/** The projects that were asked for, as Nx knows them: all, without --project. */
+async function askedProjects() {
+  const graphFile = 'dist/project-graph.json';
+  mkdirSync(join(root, 'dist'), { recursive: true });
   const listing = await run(bin('nx'), ['graph', `--file=${graphFile}`], { capture: true, quiet: true });
-  if (listing.code !== 0) return void failures.push(`nx: ${listing.output.trim()}`);
-  const { graph } = JSON.parse(readFileSync(join(root, graphFile), 'utf8'));
-  const wanted = Object.values(graph.nodes).filter((node) => node.data.targets?.[target] && among(node.name) &&
-    (!options.project || options.project.some((name) => node.name === name || node.name === `@ringside/${name}`)));
+  if (listing.code !== 0) {
+    console.error(`ringside: nx graph failed:\n${listing.output.trim()}`);
+    process.exit(1);
+  }
+  const nodes = Object.values(JSON.parse(readFileSync(join(root, graphFile), 'utf8')).graph.nodes);
+  if (!options.project) return nodes;
+  const short = (node) => node.name.replace('@ringside/', '');
+  const unknown = options.project.find((name) => !nodes.some((node) => node.name === name || short(node) === name));
+  if (unknown !== undefined) {
+    console.error(`ringside: there is no project "${unknown}"; there are: ${nodes.map(short).sort().join(', ')}`);
+    process.exit(2);
+  }
+  return nodes.filter((node) => options.project.some((name) => node.name === name || short(node) === name));
+}
+
+/** One Nx run over those of `projects` that have the target. `aside`: beside another run; what it prints comes at its end. */
+async function jestThroughNx(target, file, projects, { aside = false } = {}) {
+  const wanted = projects.filter((node) => node.data.targets?.[target]);
   if (wanted.length === 0) return;
   for (const node of wanted) {
     rmSync(join(root, node.data.root, file), { force: true });
@@ -111,6 +126,7 @@ async function jestThroughNx(target, file, { aside = false, among = () => true, 
   for (const node of wanted) collect(node.name, target, join(root, node.data.root), file);
 }
 
+const projects = await askedProjects();
 // Lint reads sources alone: it runs beside the build.
 const [built] = await Promise.all([
   step('build', async () => (await run(process.execPath, ['tools/build/build.mjs'])).code === 0),
@@ -124,9 +140,9 @@ const [built] = await Promise.all([
 // Three lanes: the end-to-end tests, which mostly wait for messages; the whole machine's, which take the longest; all others.
 const WHOLE_MACHINE = '@ringside/single-process';
 await Promise.all([
-  built ? jestThroughNx('e2e', 'dist/e2e-results.json', { aside: true }) : void failures.push('end-to-end tests: not run, the build failed'),
-  jestThroughNx('test', 'dist/test-results.json', { aside: true, among: (name) => name === WHOLE_MACHINE, lane: 'whole-machine' }),
-  jestThroughNx('test', 'dist/test-results.json', { among: (name) => name !== WHOLE_MACHINE }),
+  built ? jestThroughNx('e2e', 'dist/e2e-results.json', projects, { aside: true }) : void failures.push('end-to-end tests: not run, the build failed'),
+  jestThroughNx('test', 'dist/test-results.json', projects.filter(({ name }) => name === WHOLE_MACHINE), { aside: true }),
+  jestThroughNx('test', 'dist/test-results.json', projects.filter(({ name }) => name !== WHOLE_MACHINE)),
 ]);
 
 if (options.long && existsSync(join(root, 'tools/oracle/run.mjs'))) {
