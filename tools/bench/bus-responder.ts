@@ -1,10 +1,10 @@
 import 'reflect-metadata';
 import { Controller, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { Ctx, MessagePattern, Payload, type MicroserviceOptions } from '@nestjs/microservices';
+import type { MicroserviceOptions } from '@nestjs/microservices';
 import { guestImage } from '@ringside/guests';
-import type { ExitHandler } from '@ringside/machine';
-import { connectNats, FrameContext, instanceName, NatsServer, NatsWire, PassThroughFilter } from '@ringside/nats-transport';
+import type { ExitHandler, ExitReply, MaybePromise } from '@ringside/machine';
+import { connectNats, Frames, FramesModule, instanceName, NatsServer, NatsWire, type FrameContext } from '@ringside/nats-transport';
 import { decodeExit, encodeExitReply } from '@ringside/protocol';
 import { DispatchSpans, Telemetry } from '@ringside/telemetry';
 import { createMonitor, type MonitorPorts } from '@ringside/vmm';
@@ -15,13 +15,15 @@ let ringMinusOne: ExitHandler;
 /** What the hypervisor's controller does: decode, ring -1's own handler, encode. */
 @Controller()
 class ExitController {
-  @MessagePattern('ringside.vm.{id}.exit.*')
-  async exit(@Payload() frame: Uint8Array, @Ctx() context: FrameContext): Promise<Uint8Array> {
-    return encodeExitReply(await ringMinusOne.exit(decodeExit(frame, context.vmId)), context.header);
+  @Frames('ringside.vm.{id}.exit.*')
+  exit(frame: Uint8Array, context: FrameContext): MaybePromise<Uint8Array> {
+    const reply = ringMinusOne.exit(decodeExit(frame, context.vmId));
+    const encoded = (settled: ExitReply): Uint8Array => encodeExitReply(settled, context.header);
+    return reply instanceof Promise ? reply.then(encoded) : encoded(reply);
   }
 }
 
-@Module({ controllers: [ExitController] })
+@Module({})
 class ResponderModule {}
 
 /** Second process: answers raw requests and exits on one connection, until its standard input ends. */
@@ -34,8 +36,7 @@ export async function respond(url: string, collector: string): Promise<void> {
   const rawReply = replyBytes(await ringMinusOne.exit(benchExit(vmId(0), 1)));
   connection.subscribe(RAW_SUBJECT, { callback: (_, message) => { message.respond(rawReply); } });
   const server = new NatsServer({ wire: new NatsWire(connection), queue: 'bench', dispatchHook: new DispatchSpans(telemetry) });
-  const app = await NestFactory.createMicroservice<MicroserviceOptions>(ResponderModule, { strategy: server, logger: false });
-  app.useGlobalFilters(new PassThroughFilter());
+  const app = await NestFactory.createMicroservice<MicroserviceOptions>({ module: ResponderModule, imports: [FramesModule.for(server)], controllers: [ExitController] }, { strategy: server, logger: false });
   await app.listen();
   for (let index = 0; index < VMS; index++) server.claim(vmId(index), 1);
   await connection.flush();

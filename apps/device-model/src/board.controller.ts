@@ -1,6 +1,6 @@
 import { Controller } from '@nestjs/common';
-import { Ctx, MessagePattern, Payload } from '@nestjs/microservices';
-import { FrameContext } from '@ringside/nats-transport';
+import { MessagePattern } from '@nestjs/microservices';
+import { Frames, type FrameContext } from '@ringside/nats-transport';
 import type { VmReference } from '@ringside/protocol';
 import type { VmSpec } from '@ringside/machine';
 import { BoardHost } from './board-host.js';
@@ -10,8 +10,8 @@ import { BoardHost } from './board-host.js';
 export class BoardController {
   constructor(private readonly boards: BoardHost) {}
 
-  @MessagePattern('ringside.vm.{id}.io.*')
-  cycle(@Payload() frame: Uint8Array, @Ctx() context: FrameContext): Uint8Array {
+  @Frames('ringside.vm.{id}.io.*')
+  cycle(frame: Uint8Array, context: FrameContext): Uint8Array {
     return this.boards.board(context.vmId).cycle(frame, context);
   }
 

@@ -1,6 +1,6 @@
 import { Controller } from '@nestjs/common';
 import { Ctx, MessagePattern, Payload } from '@nestjs/microservices';
-import { ControlContext, FrameContext } from '@ringside/nats-transport';
+import { ControlContext, Frames, type FrameContext } from '@ringside/nats-transport';
 import { decodeApplyEffects, decodeMemoryRead, encodeAcknowledge, encodeMemoryData, type DisassembledLine, type MachineDigest, type MachineReport, type RegistersView, type TranslatedView, type VmStatistics } from '@ringside/protocol';
 import { MachineHost } from './machine-host.js';
 
@@ -9,13 +9,13 @@ import { MachineHost } from './machine-host.js';
 export class CpuController {
   constructor(private readonly machines: MachineHost) {}
 
-  @MessagePattern('ringside.vm.{id}.cpu.read', { idempotent: true })
-  read(@Payload() frame: Uint8Array, @Ctx() context: FrameContext): Uint8Array {
+  @Frames('ringside.vm.{id}.cpu.read', { idempotent: true })
+  read(frame: Uint8Array, context: FrameContext): Uint8Array {
     return encodeMemoryData(this.machines.machine(context.vmId).read(decodeMemoryRead(frame)), context.header);
   }
 
-  @MessagePattern('ringside.vm.{id}.cpu.effects')
-  effects(@Payload() frame: Uint8Array, @Ctx() context: FrameContext): Uint8Array {
+  @Frames('ringside.vm.{id}.cpu.effects')
+  effects(frame: Uint8Array, context: FrameContext): Uint8Array {
     this.machines.machine(context.vmId).apply(decodeApplyEffects(frame));
     return encodeAcknowledge(context.header);
   }

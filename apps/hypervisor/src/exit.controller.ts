@@ -1,6 +1,6 @@
 import { Controller } from '@nestjs/common';
-import { Ctx, MessagePattern, Payload } from '@nestjs/microservices';
-import { FrameContext } from '@ringside/nats-transport';
+import type { MaybePromise } from '@ringside/machine';
+import { Frames, type FrameContext } from '@ringside/nats-transport';
 import { VmRegistry } from './vm-registry.js';
 
 /** Exits of the VMs that this instance has claimed; the registry of handlers by reason is the monitor's. */
@@ -8,8 +8,8 @@ import { VmRegistry } from './vm-registry.js';
 export class ExitController {
   constructor(private readonly registry: VmRegistry) {}
 
-  @MessagePattern('ringside.vm.{id}.exit.*')
-  exit(@Payload() frame: Uint8Array, @Ctx() context: FrameContext): Promise<Uint8Array> {
+  @Frames('ringside.vm.{id}.exit.*')
+  exit(frame: Uint8Array, context: FrameContext): MaybePromise<Uint8Array> {
     return this.registry.machine(context.vmId).exit(frame, context);
   }
 }

@@ -1,5 +1,5 @@
 import { loadMultiboot } from '@ringside/loaders';
-import type { Effect, MachineState, VmSpec } from '@ringside/machine';
+import type { Effect, ExitReply, MachineState, MaybePromise, VmSpec } from '@ringside/machine';
 import { ControlFailure, type FrameContext, type ResendPolicy } from '@ringside/nats-transport';
 import type { ServiceRuntime } from '@ringside/nats-transport/service';
 import { chunkEffects, cpuSubject, decodeAcknowledge, decodeExit, encodeApplyEffects, encodeExitReply, type ExecutionControlsView, type MachineReport, type VmRecord } from '@ringside/protocol';
@@ -68,10 +68,14 @@ export class ManagedVm {
   }
 
   /** An exit, from frame to frame. */
-  async exit(frame: Uint8Array, context: FrameContext): Promise<Uint8Array> {
+  exit(frame: Uint8Array, context: FrameContext): MaybePromise<Uint8Array> {
     if (this.monitor === null) throw new Error(`${this.spec.id} runs natively: it has no ring -1`);
     this.links.begin(context);
-    const reply = await this.monitor.exit(decodeExit(frame, this.spec.id));
+    const reply = this.monitor.exit(decodeExit(frame, this.spec.id));
+    return reply instanceof Promise ? reply.then((settled) => this.replyFrame(settled, context)) : this.replyFrame(reply, context);
+  }
+
+  private replyFrame(reply: ExitReply, context: FrameContext): Uint8Array {
     this.remember(reply.effects);
     return encodeExitReply(reply, context.header);
   }

@@ -1,6 +1,5 @@
 import { Controller } from '@nestjs/common';
-import { Ctx, MessagePattern, Payload } from '@nestjs/microservices';
-import { FrameContext } from '@ringside/nats-transport';
+import { Frames, type FrameContext } from '@ringside/nats-transport';
 import { TRANSLATE_SUBJECT, decodeTranslationRequest, encodeTranslationReply } from '@ringside/protocol';
 import { ServiceRuntime } from '@ringside/nats-transport/service';
 import { Translations } from './translations.js';
@@ -10,8 +9,8 @@ import { Translations } from './translations.js';
 export class TranslationController {
   constructor(private readonly translations: Translations, private readonly runtime: ServiceRuntime) {}
 
-  @MessagePattern(TRANSLATE_SUBJECT, { frames: TRANSLATE_SUBJECT })
-  translate(@Payload() frame: Uint8Array, @Ctx() context: FrameContext): Uint8Array {
+  @Frames(TRANSLATE_SUBJECT, { queue: TRANSLATE_SUBJECT })
+  translate(frame: Uint8Array, context: FrameContext): Uint8Array {
     const began = this.runtime.wallClock();
     const unit = this.translations.answer(decodeTranslationRequest(frame));
     return encodeTranslationReply({ unit, cost: { handlerNs: this.runtime.wallClock() - began, nested: [] } }, context.header);

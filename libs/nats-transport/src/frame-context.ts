@@ -1,4 +1,5 @@
 import { BaseRpcContext } from '@nestjs/microservices';
+import type { MaybePromise } from '@ringside/machine';
 import type { FrameHeader, SubjectGroup, TraceContext } from '@ringside/protocol';
 import type { WireMessage } from './wire.js';
 
@@ -17,6 +18,19 @@ export class FrameContext extends BaseRpcContext<[]> {
   get last(): string {
     return this.message.subject.slice(this.prefix);
   }
+}
+
+/** Answers a frame with a frame. What it throws is named in a refusal. */
+export type FrameHandler = (frame: Uint8Array, context: FrameContext) => MaybePromise<Uint8Array>;
+
+export interface FrameOptions {
+  /** The request only reads: a repeated one runs again, and its reply need not be remembered. */
+  idempotent?: boolean;
+  /**
+   * For a subject that all VMs share: any member of this queue group answers. A repeated frame is answered again, so the answer must
+   * depend on the frame alone.
+   */
+  queue?: string;
 }
 
 /** A JSON request: on a VM's subject, or on the control plane's (`vmId` empty). */

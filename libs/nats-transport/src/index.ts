@@ -3,6 +3,7 @@ export * from './control-memory.js';
 export * from './errors.js';
 export * from './faulty-wire.js';
 export * from './frame-context.js';
+export * from './frames.js';
 export * from './nats-client.js';
 export * from './nats-server.js';
 export * from './pass-through.filter.js';

@@ -1,28 +1,33 @@
 import { Server, type CustomTransportStrategy, type MessageHandler } from '@nestjs/microservices';
-import { UnreachableError } from '@ringside/machine';
+import { UnreachableError, type MaybePromise } from '@ringside/machine';
 import { ProtocolError, encodeRefusal, groupSubjects, readAskingVm, readHeader, type ControlError, type ControlRequest, type FrameHeader, type RefusalCode, type SubjectGroup } from '@ringside/protocol';
 import { isObservable, lastValueFrom } from 'rxjs';
 import { ControlMemory } from './control-memory.js';
-import { ControlContext, FrameContext, type DispatchHook } from './frame-context.js';
+import { ControlContext, FrameContext, type DispatchHook, type FrameHandler, type FrameOptions } from './frame-context.js';
 import { ReplyMemory } from './reply-memory.js';
 import type { Wire, WireMessage, WireSubscription } from './wire.js';
 
 /** Handlers on a VM's subjects are written with this in place of the id: `ringside.vm.{id}.exit.*`. */
 const VM_TEMPLATE = /^ringside\.vm\.\{id\}\.(exit|io|cpu|console)\.([a-z*-]+)$/;
 
-/**
- * Second argument of `@MessagePattern`: every instance answers, or the request only reads and need not be remembered. `frames`: binary frames
- * on a subject that all VMs share, answered by any member of this queue group; a repeated one is answered again, so the answer must
- * depend on the frame alone.
- */
-export interface PatternExtras { broadcast?: boolean; idempotent?: boolean; frames?: string }
+/** Second argument of `@MessagePattern`: every instance answers, or the request only reads and need not be remembered. */
+export interface PatternExtras { broadcast?: boolean; idempotent?: boolean }
+
+/** Who answers on a VM's subjects of one group, by the subject's last token: binary frames, and JSON. */
+interface GroupHandlers {
+  readonly frames: Map<string, FrameTaker>;
+  /** Takes the frames of every subject of the group (`exit.*`): nothing is looked up then. */
+  anyFrame: FrameTaker | null;
+  readonly messages: Map<string, MessageHandler>;
+}
+interface FrameTaker { readonly handler: FrameHandler; readonly idempotent: boolean }
 
 interface Claim {
   vmId: string;
   epoch: number;
   subscriptions: WireSubscription[];
-  /** By group and hop. */
-  memories: Map<string, ReplyMemory>;
+  /** By group, then by hop. */
+  memories: Map<SubjectGroup, ReplyMemory[]>;
 }
 
 export interface NatsServerOptions {
@@ -34,13 +39,13 @@ export interface NatsServerOptions {
 
 /**
  * Ringside's Nest transport, the receiving half. Control subjects are subscribed when the app listens; a VM's subjects
- * when the app claims the VM, so that only the instance that holds it hears of it. A frame goes to the handler of its
- * subject's last token. Interceptors do not belong here: they would cost a third of an exit.
+ * when the app claims the VM, so that only the instance that holds it hears of it. Binary frames go to the methods that
+ * `@Frames` marks, JSON to those of `@MessagePattern`.
  */
 export class NatsServer extends Server implements CustomTransportStrategy {
   override readonly transportId = Symbol('ringside');
   private readonly wire: Wire;
-  private readonly groups = new Map<SubjectGroup, Map<string, MessageHandler>>();
+  private readonly groups = new Map<SubjectGroup, GroupHandlers>();
   private readonly claims = new Map<string, Claim>();
   private readonly subscriptions: WireSubscription[] = [];
   private readonly controlMemory = new ControlMemory();
@@ -59,9 +64,23 @@ export class NatsServer extends Server implements CustomTransportStrategy {
     for (const [pattern, handler] of this.messageHandlers) {
       const match = VM_TEMPLATE.exec(pattern);
       if (match === null) this.listenControl(pattern, handler);
-      else this.groupHandlers(match[1] as SubjectGroup).set(match[2] as string, handler);
+      else this.groupHandlers(match[1] as SubjectGroup).messages.set(match[2] as string, handler);
     }
     ready();
+  }
+
+  /** Take frames on a VM's subjects from its next claim on, or at once on a subject that all VMs share. */
+  frames(subject: string, handler: FrameHandler, { idempotent = false, queue }: FrameOptions = {}): void {
+    const match = VM_TEMPLATE.exec(subject);
+    if (match === null) {
+      const prefix = subject.lastIndexOf('.') + 1;
+      this.subscriptions.push(this.wire.subscribe(subject, (message) => this.sharedFrame(handler, prefix, message), queue));
+      return;
+    }
+    const group = this.groupHandlers(match[1] as SubjectGroup);
+    const taker = { handler, idempotent };
+    if (match[2] === '*') group.anyFrame = taker;
+    else group.frames.set(match[2] as string, taker);
   }
 
   /** Take a VM's subjects. Claiming it again with a later epoch refuses whatever is still under way for the earlier one. */
@@ -100,24 +119,19 @@ export class NatsServer extends Server implements CustomTransportStrategy {
     return this.wire as T;
   }
 
-  private groupHandlers(group: SubjectGroup): Map<string, MessageHandler> {
+  private groupHandlers(group: SubjectGroup): GroupHandlers {
     let handlers = this.groups.get(group);
-    if (handlers === undefined) this.groups.set(group, handlers = new Map<string, MessageHandler>());
+    if (handlers === undefined) this.groups.set(group, handlers = { frames: new Map(), anyFrame: null, messages: new Map() });
     return handlers;
   }
 
   private listenControl(subject: string, handler: MessageHandler): void {
-    const { broadcast, frames } = extrasOf(handler);
-    if (frames !== undefined) {
-      const prefix = subject.lastIndexOf('.') + 1;
-      this.subscriptions.push(this.wire.subscribe(subject, (message) => this.sharedFrame(handler, prefix, message), frames));
-      return;
-    }
+    const { broadcast } = extrasOf(handler);
     const context = (message: WireMessage): ControlContext => new ControlContext(message.subject, '');
     this.subscriptions.push(this.wire.subscribe(subject, (message) => this.controlMessage(handler, context(message), message), broadcast === true ? undefined : this.options.queue));
   }
 
-  private sharedFrame(handler: MessageHandler, prefix: number, message: WireMessage): void {
+  private sharedFrame(handler: FrameHandler, prefix: number, message: WireMessage): void {
     const header = this.header(message);
     if (header === null) return;
     let vmId: string;
@@ -127,32 +141,36 @@ export class NatsServer extends Server implements CustomTransportStrategy {
       this.respond(message, this.failed(error, header));
       return;
     }
-    void this.run(handler, new FrameContext(vmId, null, message, prefix, header), message, null);
+    this.run(handler, new FrameContext(vmId, null, message, prefix, header), message, null);
   }
 
-  private vmMessage(claim: Claim, group: SubjectGroup, handlers: Map<string, MessageHandler>, prefix: number, message: WireMessage): void {
-    const any = handlers.get('*');
-    const handler = any !== undefined && handlers.size === 1 ? any : handlers.get(message.subject.slice(prefix)) ?? any;
-    if (handler === undefined) return;
+  private vmMessage(claim: Claim, group: SubjectGroup, { frames, anyFrame, messages }: GroupHandlers, prefix: number, message: WireMessage): void {
     if (message.data[0] === OPENING_BRACE) {
-      this.controlMessage(handler, new ControlContext(message.subject, claim.vmId), message);
+      const handler = messages.get(message.subject.slice(prefix));
+      if (handler === undefined) this.refuseMessage(message);
+      else this.controlMessage(handler, new ControlContext(message.subject, claim.vmId), message);
       return;
     }
     const header = this.header(message);
     if (header === null) return;
+    const taker = anyFrame ?? frames.get(message.subject.slice(prefix));
+    if (taker === undefined) {
+      this.respond(message, this.failed(new ProtocolError('kind', `${message.subject} takes no frames`), header));
+      return;
+    }
     if (header.epoch !== claim.epoch) {
       this.refuseEpoch(message, claim, header);
       return;
     }
     const context = new FrameContext(claim.vmId, group, message, prefix, header);
-    if (extrasOf(handler).idempotent === true) {
-      void this.run(handler, context, message, null);
+    if (taker.idempotent) {
+      this.run(taker.handler, context, message, null);
       return;
     }
     const memory = this.memory(claim, group, header);
     switch (memory.admit(header)) {
       case 'run':
-        void this.run(handler, context, message, memory);
+        this.run(taker.handler, context, message, memory);
         return;
       case 'repeat':
         this.counts.repeated++;
@@ -177,30 +195,32 @@ export class NatsServer extends Server implements CustomTransportStrategy {
   }
 
   private memory(claim: Claim, group: SubjectGroup, header: FrameHeader): ReplyMemory {
-    const key = group + String(header.hop);
-    let memory = claim.memories.get(key);
-    if (memory === undefined) claim.memories.set(key, memory = new ReplyMemory(claim.epoch));
-    return memory;
+    let byHop = claim.memories.get(group);
+    if (byHop === undefined) claim.memories.set(group, byHop = []);
+    return byHop[header.hop] ??= new ReplyMemory(claim.epoch);
   }
 
-  private async run(handler: MessageHandler, context: FrameContext, message: WireMessage, memory: ReplyMemory | null): Promise<void> {
+  private run(handler: FrameHandler, context: FrameContext, message: WireMessage, memory: ReplyMemory | null): void {
     const hook = context.header.trace === null ? undefined : this.options.dispatchHook;
     const begun = hook?.begin(context);
+    const answered = (reply: Uint8Array, failure: unknown): void => {
+      if (failure instanceof ProtocolError) memory?.withdraw(context.header);
+      else memory?.settle(context.header, reply);
+      this.respond(message, reply);
+      hook?.end(begun, failure);
+      this.finished();
+    };
+    const failed = (error: unknown): void => answered(this.failed(error, context.header), error);
     this.running++;
-    let reply: Uint8Array;
-    let failure: unknown = null;
+    let reply: MaybePromise<Uint8Array>;
     try {
-      const result: unknown = await handler(message.data, context);
-      reply = (isObservable(result) ? await lastValueFrom(result) : result) as Uint8Array;
+      reply = handler(message.data, context);
     } catch (error) {
-      failure = error;
-      reply = this.failed(error, context.header);
+      failed(error);
+      return;
     }
-    if (failure instanceof ProtocolError) memory?.withdraw(context.header);
-    else memory?.settle(context.header, reply);
-    this.respond(message, reply);
-    hook?.end(begun, failure);
-    this.finished();
+    if (reply instanceof Promise) reply.then((settled) => answered(settled, null), failed);
+    else answered(reply, null);
   }
 
   private failed(error: unknown, header: FrameHeader): Uint8Array {
@@ -216,6 +236,12 @@ export class NatsServer extends Server implements CustomTransportStrategy {
     this.counts.stale++;
     const code: RefusalCode = header.epoch < claim.epoch ? 'stale-epoch' : 'unknown-vm';
     this.respond(message, encodeRefusal(code, `epoch ${header.epoch} of ${claim.vmId} is not the one that runs (${claim.epoch})`, header));
+  }
+
+  /** JSON where only frames are taken. */
+  private refuseMessage(message: WireMessage): void {
+    this.counts.badFrames++;
+    this.respond(message, controlReply('', { error: { code: 'invalid', message: `${message.subject} takes no JSON` } }));
   }
 
   private controlMessage(handler: MessageHandler, context: ControlContext, message: WireMessage): void {

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Controller, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { Ctx, MessagePattern, Payload, type MicroserviceOptions } from '@nestjs/microservices';
+import { MessagePattern, type MicroserviceOptions } from '@nestjs/microservices';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { UnreachableError, type BusRequest } from '@ringside/machine';
-import { Hop, decodeAcknowledge, decodeBusReply, decodeBusRequest, decodeTranslationRequest, encodeAcknowledge, encodeBusReply, encodeBusRequest, encodeMemoryRead, encodeTranslationRequest, ioSubject, TRANSLATE_SUBJECT } from '@ringside/protocol';
-import { connectNats, ControlFailure, FaultyWire, FrameContext, instanceName, NatsClient, NatsServer, NatsWire, PassThroughFilter, type FaultCounts, type ResendPolicy, type Wire } from './index.js';
+import { Hop, consoleSubject, decodeAcknowledge, decodeBusReply, decodeBusRequest, decodeTranslationRequest, encodeAcknowledge, encodeBusReply, encodeBusRequest, encodeMemoryRead, encodeTranslationRequest, ioSubject, TRANSLATE_SUBJECT } from '@ringside/protocol';
+import { connectNats, ControlFailure, FaultyWire, Frames, FramesModule, instanceName, NatsClient, NatsServer, NatsWire, PassThroughFilter, type FaultCounts, type FrameContext, type ResendPolicy, type Wire } from './index.js';
 import { startNatsServer, type NatsServerProcess } from './testing/nats-server-process.js';
 
 const QUICK: ResendPolicy = { firstWaitMs: 2, maxWaitMs: 20, timeoutMs: 60, minResends: 8 };
@@ -17,8 +17,8 @@ const PATIENT: ResendPolicy = { firstWaitMs: 4, maxWaitMs: 100, timeoutMs: 5_000
 class CounterController {
   static sums = new Map<string, number>();
 
-  @MessagePattern('ringside.vm.{id}.io.*')
-  async cycle(@Payload() frame: Uint8Array, @Ctx() context: FrameContext): Promise<Uint8Array> {
+  @Frames('ringside.vm.{id}.io.*')
+  async cycle(frame: Uint8Array, context: FrameContext): Promise<Uint8Array> {
     const request = decodeBusRequest(frame, context.vmId);
     if (request.address === 0xdead) throw new Error('the device is on fire');
     // The reply takes a turn of the event loop, so that copies of the request meet it running.
@@ -28,8 +28,8 @@ class CounterController {
     return encodeBusReply({ data: Buffer.from(String(sum)), lines: 0, rose: 0, deadline: Infinity, effects: [] }, context.header);
   }
 
-  @MessagePattern('ringside.translate', { frames: 'ringside.translate' })
-  shared(@Payload() frame: Uint8Array, @Ctx() context: FrameContext): Uint8Array {
+  @Frames('ringside.translate', { queue: 'ringside.translate' })
+  shared(frame: Uint8Array, context: FrameContext): Uint8Array {
     const { bytes } = decodeTranslationRequest(frame);
     if (bytes.length === 0) throw new Error('nothing to translate');
     CounterController.sums.set(context.vmId, (CounterController.sums.get(context.vmId) ?? 0) + 1);
@@ -51,14 +51,14 @@ class CounterController {
   }
 }
 
-@Module({ controllers: [CounterController] })
+@Module({})
 class CounterModule {}
 
 interface Service { server: NatsServer; wire: Wire; close(): Promise<void> }
 
 async function serve(connection: NatsConnection, wire: Wire): Promise<Service> {
   const server = new NatsServer({ wire, queue: 'counter' });
-  const app = await NestFactory.createMicroservice<MicroserviceOptions>(CounterModule, { strategy: server, logger: false });
+  const app = await NestFactory.createMicroservice<MicroserviceOptions>({ module: CounterModule, imports: [FramesModule.for(server)], controllers: [CounterController] }, { strategy: server, logger: false });
   app.useGlobalFilters(new PassThroughFilter());
   await app.listen();
   await connection.flush();
@@ -107,6 +107,16 @@ describe('the transport over a real nats-server', () => {
     quick.close();
   });
 
+  it('refuses frames where JSON belongs, and JSON where frames do', async () => {
+    service.server.claim('mixed', 1);
+    await far.flush();
+    const frame = encodeBusRequest(write('mixed', 1, 1), Hop.GuestCpu, null);
+    await expect(client.call(consoleSubject('mixed', 'in'), frame)).rejects.toMatchObject({ code: 'bad-frame', message: expect.stringContaining('takes no frames') });
+    const reply = await client.call(ioSubject('mixed', 'port'), Buffer.from('{"id":"x","data":{}}'));
+    expect(JSON.parse(Buffer.from(reply).toString())).toMatchObject({ error: { code: 'invalid', message: 'ringside.vm.mixed.io.port takes no JSON' } });
+    expect(CounterController.sums.has('mixed')).toBe(false);
+  });
+
   it('answers a repeated request from memory and refuses an old epoch', async () => {
     service.server.claim('again', 3);
     await far.flush();
@@ -123,11 +133,12 @@ describe('the transport over a real nats-server', () => {
   it('names what a handler threw, and what could not be decoded', async () => {
     service.server.claim('fire', 1);
     await far.flush();
+    const before = service.server.counts.badFrames;
     await expect(send(client, write('fire', 1, 1, 1, 0xdead))).rejects.toMatchObject({ code: 'failed', message: expect.stringContaining('the device is on fire') });
     await expect(client.call(ioSubject('fire', 'port'), Uint8Array.of(1, 2, 3))).rejects.toMatchObject({ code: 'bad-frame' });
     const wrongKind = encodeMemoryRead({ space: 'guest', address: 0, length: 1 }, { hop: Hop.GuestCpu, epoch: 1, seq: 2, ordinal: 0 }, null);
     await expect(client.call(ioSubject('fire', 'port'), wrongKind)).rejects.toMatchObject({ code: 'bad-frame' });
-    expect(service.server.counts.badFrames).toBe(2);
+    expect(service.server.counts.badFrames).toBe(before + 2);
     // Neither of them counts as the request it claimed to be.
     await expect(send(client, write('fire', 2, 1, 1, 0xdead))).rejects.toMatchObject({ code: 'failed' });
   });

@@ -11,11 +11,12 @@ export function writeCost(w: ByteWriter, cost: ExitCost): void {
     w.u32(count);
     w.f64(waitNs);
   }
-  const work = Object.entries(cost.work ?? {}) as [MonitorPrimitive, number][];
-  w.u8(work.length);
-  for (const [primitive, count] of work) {
+  const { work = NO_WORK } = cost;
+  const primitives = Object.keys(work) as MonitorPrimitive[];
+  w.u8(primitives.length);
+  for (const primitive of primitives) {
     w.u8(PRIMITIVE_NAMES.indexOf(primitive));
-    w.u32(count);
+    w.u32(work[primitive]!);
   }
 }
 
@@ -29,6 +30,8 @@ export function readCost(r: ByteReader): ExitCost {
   for (; kinds > 0; kinds--) work[primitiveAt(r.u8())] = r.u32();
   return { handlerNs, nested, work };
 }
+
+const NO_WORK: MonitorWork = {};
 
 function primitiveAt(index: number): MonitorPrimitive {
   const name = PRIMITIVE_NAMES[index];

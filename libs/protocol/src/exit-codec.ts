@@ -50,14 +50,15 @@ export function decodeExit(bytes: Uint8Array, vmId: string): Exit {
   const exit: Exit = {
     vmId, epoch: header.epoch, seq: header.seq, reason: reason as ExitReason, qualification: r.u32(), instructionLength: r.u8(), guestLinear: r.u32(),
     guestPhysical: r.quantity(), now: r.quantity(), retired: r.quantity(), executed: r.quantity(), interruptible: (present & Present.Interruptible) !== 0,
-    ...((present & Present.TimeStamp) === 0 ? {} : { timeStamp: r.quantity() }),
-    access: (present & Present.Access) === 0 ? null : readAccess(r),
-    event: (present & Present.Event) === 0 ? null : readEvent(r),
-    registers: (present & Present.Registers) === 0 ? null : readRegisters(r),
-    segments: (present & Present.Segments) === 0 ? null : readSegments(r),
-    walk: (present & Present.Walk) === 0 ? null : readWalk(r),
-    instruction: (present & Present.Instruction) === 0 ? null : readInstruction(r),
+    access: null, event: null, registers: null, segments: null, walk: null, instruction: null,
   };
+  if ((present & Present.TimeStamp) !== 0) exit.timeStamp = r.quantity();
+  if ((present & Present.Access) !== 0) exit.access = readAccess(r);
+  if ((present & Present.Event) !== 0) exit.event = readEvent(r);
+  if ((present & Present.Registers) !== 0) exit.registers = readRegisters(r);
+  if ((present & Present.Segments) !== 0) exit.segments = readSegments(r);
+  if ((present & Present.Walk) !== 0) exit.walk = readWalk(r);
+  if ((present & Present.Instruction) !== 0) exit.instruction = readInstruction(r);
   r.end();
   return exit;
 }

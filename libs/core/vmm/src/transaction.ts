@@ -35,7 +35,7 @@ export class Transaction {
   /** What the modelled clock charges for: one handler, and what it does (`charge`). */
   private readonly charged: MonitorWork = { 'monitor-dispatch': 1 };
   private ordinal = 0;
-  private readonly nested = new Map<string, { bus: string; count: number; waitNs: number }>();
+  private readonly nested: ExitCost['nested'] = [];
   private readonly chunks = new Map<number, Uint8Array>();
   private readonly began: number;
 
@@ -121,7 +121,7 @@ export class Transaction {
 
   /** The finished reply. */
   reply(disposition: Disposition): ExitReply {
-    const nested = [...this.nested.values()];
+    const { nested } = this;
     const waited = nested.reduce((sum, request) => sum + request.waitNs, 0);
     const cost: ExitCost = { handlerNs: max(0, this.stopwatch() - this.began - waited), nested, work: this.charged };
     return { disposition, effects: this.effects, cost };
@@ -144,15 +144,21 @@ export class Transaction {
   }
 
   private book<T>(bus: string, sent: number, answer: MaybePromise<T>): MaybePromise<T> {
-    let entry = this.nested.get(bus);
-    if (entry === undefined) this.nested.set(bus, entry = { bus, count: 0, waitNs: 0 });
-    const request = entry;
+    const request = this.requests(bus);
     request.count++;
     const answered = (value: T): T => {
       request.waitNs += this.stopwatch() - sent;
       return value;
     };
     return answer instanceof Promise ? answer.then(answered) : answered(answer);
+  }
+
+  /** What has been asked on this bus: a handful of buses at most. */
+  private requests(bus: string): ExitCost['nested'][number] {
+    for (const entry of this.nested) if (entry.bus === bus) return entry;
+    const entry = { bus, count: 0, waitNs: 0 };
+    this.nested.push(entry);
+    return entry;
   }
 
   private stopwatch(): number {

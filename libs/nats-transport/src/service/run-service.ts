@@ -4,6 +4,7 @@ import { NestFactory } from '@nestjs/core';
 import type { MicroserviceOptions } from '@nestjs/microservices';
 import { TerminusModule } from '@nestjs/terminus';
 import type { ServiceStatus } from '@ringside/protocol';
+import { FramesModule } from '../frames.js';
 import { PassThroughFilter } from '../pass-through.filter.js';
 import { readEnvironment, type ServiceEnvironment } from './environment.js';
 import { HealthController } from './health.controller.js';
@@ -29,7 +30,7 @@ class ServiceModule {}
 function moduleOf(definition: ServiceDefinition, runtime: ServiceRuntime): DynamicModule {
   return {
     module: ServiceModule,
-    imports: [TerminusModule.forRoot({ logger: false })],
+    imports: [TerminusModule.forRoot({ logger: false }), FramesModule.for(runtime.server)],
     controllers: [HealthController, StatusController, ...definition.controllers],
     providers: [{ provide: ServiceRuntime, useValue: runtime }, { provide: ServiceCounters, useExisting: definition.counters }, ...definition.providers],
   };
