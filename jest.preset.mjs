@@ -1,7 +1,6 @@
 // Native ESM Jest (NODE_OPTIONS=--experimental-vm-modules, set by ./ringside test and nx.json).
 export default {
   testEnvironment: 'node',
-  rootDir: process.cwd(),
   roots: ['<rootDir>/src'],
   extensionsToTreatAsEsm: ['.ts'],
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },

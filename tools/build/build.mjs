@@ -34,7 +34,7 @@ await Promise.all(Object.entries(programs).map(async ([name, output]) => {
   // A program without an entry point has no bundle, rather than a stale one.
   if (!existsSync(entry)) return rm(outfile, { force: true });
   await build({
-    entryPoints: [entry], outfile, bundle: true, platform: 'node', format: 'esm', target: 'node20', sourcemap: 'linked',
+    entryPoints: [entry], outfile, bundle: true, platform: 'node', format: 'esm', target: 'node20', sourcemap: 'linked', minifySyntax: true, minifyWhitespace: true,
     banner: { js: banner }, external: optionalDependencies, logLevel: 'warning', absWorkingDir: root,
   });
 }));

@@ -4,12 +4,12 @@ import { readFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { diskImage, guestImage } from '@ringside/guests';
-import type { OperationName } from '@ringside/machine';
+import type { OperationName, VmSpec } from '@ringside/machine';
 // eslint-disable-next-line @nx/enforce-module-boundaries -- no app uses the machine in one process; a test may compare with it
 import { SingleProcess } from '@ringside/single-process';
 import { ringletShell } from '../src/commands/compare.js';
 import { COMPARED } from '../src/compare/operations.js';
-import { total, type Comparison, type OperationResult } from '../src/compare/result.js';
+import { resultOf, total, type Comparison, type OperationResult } from '../src/compare/result.js';
 import { script } from '../src/compare/run.js';
 import { repositoryRoot } from '../src/context.js';
 import { vmSpec } from '../src/session/vm-spec.js';
@@ -30,6 +30,7 @@ afterAll(() => user.leaves());
 
 const validate = new Ajv({ allErrors: true }).compile(JSON.parse(readFileSync(join(repositoryRoot(), 'docs/schemas/compare-1.json'), 'utf8')) as object);
 const exact = ({ schema, guest, clock, results }: Comparison): unknown => ({ schema, guest, clock, results: results.map(({ wall: _wall, traceId: _traceId, ...counts }) => counts) });
+const counts = (results: readonly OperationResult[]): unknown => results.map(({ wall: _wall, traceId: _traceId, addsOverNative: _adds, primitives: _primitives, ...rest }) => rest);
 /** Of a path that ran with two mmus the first, unless the other is asked for. */
 const find = (of: Comparison, operation: string, path: string, mmu?: string): OperationResult =>
   of.results.find((result) => result.operation === operation && result.path === path && (mmu === undefined || result.mmu === mmu))!;
@@ -46,7 +47,20 @@ describe('compare --ops all', () => {
   });
 
   test('twice under the virtual clock: the same but for wall and traceId', async () => {
-    expect(exact(await user.json<Comparison>(['compare', '--no-warm-up', '--ops', 'all,empty', '--repeat', '1']))).toEqual(exact(comparison));
+    const paths = ['native', 'hardware-assisted'];
+    const again = await user.json<Comparison>(['compare', '--no-warm-up', '--ops', 'all,empty', '--repeat', '1', '--paths', paths.join()]);
+    expect(exact(again)).toEqual(exact({ ...comparison, results: comparison.results.filter(({ path }) => paths.includes(path)) }));
+  });
+
+  test.each(SETTINGS)('the machine in one process, joined by plain calls, counts the same: %s', async (setting) => {
+    const [path, mmu] = setting.split(' ') as [VmSpec['path'], VmSpec['mmu']];
+    const typed = [...COMPARED.map(({ name }) => name), 'empty'].filter((operation) => operation !== 'boot') as OperationName[];
+    const spec = vmSpec({ id: 'one', path, mmu, clock: 'virtual', guest: path === 'paravirt' ? 'ringlet-pv' : 'ringlet', script: script(ringletShell, typed, 1) });
+    const whole = await SingleProcess.create({ spec, image: await guestImage(spec.guest as 'ringlet'), disk: await diskImage('ringlet') });
+    await whole.machine.run();
+    const { operations, misled } = whole.machine.statistics();
+    const counted = operations.map((record) => resultOf(spec, record, misled ?? null));
+    expect(counts(counted)).toEqual(counts(comparison.results.filter((result) => result.path === path && (path === 'native' || result.mmu === mmu))));
   });
 
   test('2N repetitions less the empty loop: exactly twice the exits and messages of N', () => {

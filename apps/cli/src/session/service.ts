@@ -21,7 +21,7 @@ export async function startService(options: ServiceOptions): Promise<Child> {
   const bundle = join(options.appsDirectory, `${options.name}.mjs`);
   if (!existsSync(bundle)) throw new Failure(`${bundle} does not exist: build first (npm run build, or run this through ./ringside).`);
   return Child.start({
-    command: process.execPath, args: ['--enable-source-maps', bundle],
+    command: process.execPath, args: [bundle],
     environment: { ...options.environment, NATS_URL: options.natsUrl, HOST: '127.0.0.1', PORT: String(options.port) },
     logFile: options.logFile, detached: options.detached,
   });

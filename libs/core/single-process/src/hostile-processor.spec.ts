@@ -9,7 +9,7 @@ setFlagsFromString('--no-sparkplug');
  * Random code against the processor alone: whatever a guest does, a run ends in a named way, its counts are numbers, and it is the same
  * run however it is cut into slices, and whether it is watched or not.
  */
-const SEEDS = process.env.RINGSIDE_LONG === '1' ? 10_000 : 200;
+const SEEDS = process.env.RINGSIDE_LONG === '1' ? 10_000 : 100;
 /** Instructions a seed may run: those that loop stop here. */
 const BUDGET = 14_000;
 const RAM_BYTES = 4 << 20;

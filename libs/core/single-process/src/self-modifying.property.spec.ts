@@ -14,7 +14,7 @@ setFlagsFromString('--no-sparkplug');
  * memory at the end with its accessed and dirty bits, are native's on every path.
  */
 const LONG = process.env.RINGSIDE_LONG === '1';
-const SEEDS = LONG ? 3_000 : 16;
+const SEEDS = LONG ? 3_000 : 10;
 const INSTRUCTIONS = LONG ? 8_000 : 4_000;
 const TRANSLATED: Partial<VmSpec> = { path: 'binary-translation', mmu: 'shadow', guestKernelRing: 1 };
 const SHADOW: Partial<VmSpec> = { path: 'hardware-assisted', mmu: 'shadow' };
