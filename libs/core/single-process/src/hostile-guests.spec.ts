@@ -15,7 +15,7 @@ setFlagsFromString('--no-sparkplug');
 const SEEDS = process.env.RINGSIDE_LONG === '1' ? 10_000 : 200;
 const MODE_SEEDS = process.env.RINGSIDE_LONG === '1' ? 200 : 1;
 /** The first 900 or so build the page table. */
-const INSTRUCTIONS = process.env.RINGSIDE_LONG === '1' ? 12_000 : 2_500;
+const INSTRUCTIONS = process.env.RINGSIDE_LONG === '1' ? 12_000 : 2_000;
 const MEMORY_MIB = 4;
 
 const PATHS: Record<string, Partial<VmSpec>> = {

@@ -18,6 +18,11 @@ const NATIVE = { path: 'native', mmu: 'none' } satisfies Partial<VmSpec>;
 const TRANSLATED = { path: 'binary-translation', mmu: 'shadow', guestKernelRing: 1 } satisfies Partial<VmSpec>;
 const TRAPPING = { path: 'trap-and-emulate', mmu: 'shadow', guestKernelRing: 1 } satisfies Partial<VmSpec>;
 
+const LONG = process.env.RINGSIDE_LONG === '1';
+const PAGE_TABLE_SEEDS = LONG ? 1_000 : 15;
+/** The first 900 or so build the page table. */
+const HOSTILE_INSTRUCTIONS = LONG ? 20_000 : 4_000;
+
 const little = (value: number): number[] => [value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24];
 const wrmsr = (msr: number, value: number): number[] => [0xb9, ...little(msr), 0xb8, ...little(value), 0x31, 0xd2, 0x0f, 0x30];
 const CODE = FLAT_LOAD_ADDRESS + 32, USER = CODE + 60, KERNEL = USER + 12;
@@ -89,14 +94,14 @@ describe('trap-and-emulate', () => {
   });
 
   it('emulates what traps as ring 0 executes it: guests that edit their page tables, which nothing misleads', async () => {
-    for (let seed = 0; seed < 40; seed++) {
+    for (let seed = 0; seed < PAGE_TABLE_SEEDS; seed++) {
       const { image, memoryMiB } = pageTableGuest(seed);
       const native = await run(image, { ...NATIVE, memoryMiB }, 50_000);
       const trapping = await run(image, { ...TRAPPING, memoryMiB }, 50_000);
       expect([seed, trapping.machine.state, trapping.machine.processor.retired, trapping.machine.now, memory(trapping), trapping.machine.statistics().misled])
         .toEqual([seed, native.machine.state, native.machine.processor.retired, native.machine.now, memory(native), null]);
     }
-  });
+  }, 3_600_000);
 
   it('emulates what traps as ring 0 executes it: guests made from a seed', async () => {
     for (let seed = 1; seed < 60_000; seed += 7919) {
@@ -143,7 +148,7 @@ describe('trap-and-emulate', () => {
     const modes: HostileMode[] = [{}, { ring: 1 }, { ring: 2 }, { code: 'narrow' }, { code: 'limited' }, { code: 'conforming' }, { stack: 'narrow' }, { debug: 'step' }, { debug: 'breakpoints' }];
     for (let seed = 0; seed < 20; seed++) {
       const { image, memoryBytes } = seed < 10 ? hostileGuest(seed) : hostileGuest(seed, modes[seed % modes.length]);
-      const { machine } = await run(image, { ...TRAPPING, memoryMiB: memoryBytes >> 20 }, 20_000);
+      const { machine } = await run(image, { ...TRAPPING, memoryMiB: memoryBytes >> 20 }, HOSTILE_INSTRUCTIONS);
       expect([seed, machine.state, machine.why]).toEqual([seed, expect.stringMatching(/^(paused|halted|shutdown|triple-fault|unsupported-mode)$/), expect.any(String)]);
     }
   });
