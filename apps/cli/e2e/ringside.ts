@@ -51,14 +51,14 @@ export class User {
   }
 }
 
-/** Asks until the answer is good; fails with the last one. */
+/** Asks until the answer is good, less and less often: each question is messages too. Fails with the last answer. */
 export async function until<Value>(ask: () => Promise<Value>, good: (value: Value) => boolean, timeoutMs = 60_000): Promise<Value> {
   const deadline = Date.now() + timeoutMs;
-  for (;;) {
+  for (let wait = 25; ; wait = Math.min(250, wait * 1.5)) {
     const value = await ask();
     if (good(value)) return value;
     if (Date.now() > deadline) throw new Error(`still not so after ${timeoutMs / 1000} s: ${JSON.stringify(value)}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await new Promise((resolve) => setTimeout(resolve, wait));
   }
 }
 
