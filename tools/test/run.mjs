@@ -1,7 +1,6 @@
 // ./ringside test [--long] [--project NAME …]: build, lint, every project's Jest tests, end-to-end tests; the last line counts.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
-import { constants, setPriority } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -44,12 +43,10 @@ for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]
 }
 
 /** Runs a program in the repository root; resolves to its exit code and, when asked, what it printed. */
-function run(command, args, { capture = false, quiet = false, yielding = false } = {}) {
+function run(command, args, { capture = false, quiet = false } = {}) {
   return new Promise((resolve) => {
     const child = spawn(command, args, { cwd: root, env: environment, stdio: ['ignore', 'pipe', 'pipe'] });
     children.add(child);
-    // Whatever it starts inherits this.
-    if (yielding && child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_BELOW_NORMAL);
     let output = '';
     for (const stream of [child.stdout, child.stderr]) {
       stream.on('data', (chunk) => {
@@ -114,8 +111,8 @@ async function askedProjects() {
   return nodes.filter((node) => options.project.some((name) => node.name === name || short(node) === name));
 }
 
-/** One Nx run over those of `projects` that have the target. `aside`: what it prints comes at its end; `yielding` to what is not. */
-async function jestThroughNx(target, file, projects, { aside = false, yielding = false } = {}) {
+/** One Nx run over those of `projects` that have the target. `aside`: beside another run; what it prints comes at its end. */
+async function jestThroughNx(target, file, projects, { aside = false } = {}) {
   const wanted = projects.filter((node) => node.data.targets?.[target]);
   if (wanted.length === 0) return;
   for (const node of wanted) {
@@ -124,32 +121,27 @@ async function jestThroughNx(target, file, projects, { aside = false, yielding =
   }
   const title = `\n── ${target}: ${wanted.map((node) => node.name.replace('@ringside/', '')).join(' ')}\n`;
   if (!aside) process.stdout.write(title);
-  const { output } = await run(bin('nx'), ['run-many', '-t', target, '--parallel=1', '--output-style=static', '--projects', wanted.map(({ name }) => name).join(',')], { capture: aside, quiet: aside, yielding });
+  const { output } = await run(bin('nx'), ['run-many', '-t', target, '--parallel=1', '--output-style=static', '--projects', wanted.map(({ name }) => name).join(',')], { capture: aside, quiet: aside });
   if (aside) process.stdout.write(`${title}${output}`);
   for (const node of wanted) collect(node.name, target, join(root, node.data.root), file);
 }
 
 const projects = await askedProjects();
-// Three lanes. The longest, at full priority: the build, then the end-to-end tests, which mostly wait for messages. Beside it the unit tests, which
-// read sources alone: the whole machine's, which take the longest, and all others.
+// Lint reads sources alone: it runs beside the build.
+const [built] = await Promise.all([
+  step('build', async () => (await run(process.execPath, ['tools/build/build.mjs'])).code === 0),
+  step('lint', async () => {
+    // Without a project graph (askedProjects has left it in Nx's cache), @nx/enforce-module-boundaries skips itself with no more than a warning.
+    const { code, output } = await run(bin('eslint'), ['--max-warnings=0', '.'], { capture: true });
+    return code === 0 && !output.includes('rule will be skipped');
+  }),
+]);
+// Three lanes: the end-to-end tests, which mostly wait for messages; the whole machine's, which take the longest; all others.
 const WHOLE_MACHINE = '@ringside/single-process';
-const builtAndTried = async () => {
-  // Lint too reads sources alone.
-  const [built] = await Promise.all([
-    step('build', async () => (await run(process.execPath, ['tools/build/build.mjs'])).code === 0),
-    step('lint', async () => {
-      // Without a project graph (askedProjects has left it in Nx's cache), @nx/enforce-module-boundaries skips itself with no more than a warning.
-      const { code, output } = await run(bin('eslint'), ['--max-warnings=0', '.'], { capture: true });
-      return code === 0 && !output.includes('rule will be skipped');
-    }),
-  ]);
-  if (built) await jestThroughNx('e2e', 'dist/e2e-results.json', projects, { aside: true });
-  else failures.push('end-to-end tests: not run, the build failed');
-};
 await Promise.all([
-  builtAndTried(),
-  jestThroughNx('test', 'dist/test-results.json', projects.filter(({ name }) => name === WHOLE_MACHINE), { aside: true, yielding: true }),
-  jestThroughNx('test', 'dist/test-results.json', projects.filter(({ name }) => name !== WHOLE_MACHINE), { yielding: true }),
+  built ? jestThroughNx('e2e', 'dist/e2e-results.json', projects, { aside: true }) : void failures.push('end-to-end tests: not run, the build failed'),
+  jestThroughNx('test', 'dist/test-results.json', projects.filter(({ name }) => name === WHOLE_MACHINE), { aside: true }),
+  jestThroughNx('test', 'dist/test-results.json', projects.filter(({ name }) => name !== WHOLE_MACHINE)),
 ]);
 
 if (options.long && existsSync(join(root, 'tools/oracle/run.mjs'))) {
