@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { VmSpec } from '@ringside/machine';
-import { NatsClient } from '@ringside/nats-transport';
+import { instanceName, NatsClient } from '@ringside/nats-transport';
 import { MemoryWire } from '@ringside/nats-transport/testing';
 import { decodeExit, decodeTranslationRequest, encodeExitReply, encodeTranslationReply, readAskingVm, readHeader, TRANSLATE_SUBJECT, type MachineReport } from '@ringside/protocol';
 import { Telemetry } from '@ringside/telemetry';
@@ -22,7 +22,8 @@ let asked: { vmId: string; epoch: number; seq: number; eip: number }[];
 
 beforeEach(() => {
   wire = new MemoryWire();
-  client = new NatsClient(wire, 'guest-cpu-1', QUICK, QUICK);
+  // Names are never used twice: what a test's translator still has on its way must not answer the next one's machine.
+  client = new NatsClient(wire, instanceName('guest-cpu'), QUICK, QUICK);
   telemetry = new Telemetry({ service: 'guest-cpu', instance: 'guest-cpu-1', warn: () => undefined });
   asked = [];
   // Ring -1 powers the machine off at its HLT.
