@@ -3,7 +3,7 @@ import { Controller, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { MicroserviceOptions } from '@nestjs/microservices';
 import { guestImage } from '@ringside/guests';
-import type { ExitHandler, ExitReply, MaybePromise } from '@ringside/machine';
+import { whenSettled, type ExitHandler, type MaybePromise } from '@ringside/machine';
 import { connectNats, Frames, FramesModule, instanceName, NatsServer, NatsWire, type FrameContext } from '@ringside/nats-transport';
 import { decodeExit, encodeExitReply } from '@ringside/protocol';
 import { DispatchSpans, Telemetry } from '@ringside/telemetry';
@@ -17,9 +17,7 @@ let ringMinusOne: ExitHandler;
 class ExitController {
   @Frames('ringside.vm.{id}.exit.*')
   exit(frame: Uint8Array, context: FrameContext): MaybePromise<Uint8Array> {
-    const reply = ringMinusOne.exit(decodeExit(frame, context.vmId));
-    const encoded = (settled: ExitReply): Uint8Array => encodeExitReply(settled, context.header);
-    return reply instanceof Promise ? reply.then(encoded) : encoded(reply);
+    return whenSettled(ringMinusOne.exit(decodeExit(frame, context.vmId)), (reply) => encodeExitReply(reply, context.header));
   }
 }
 

@@ -17,10 +17,10 @@ import type { JaegerFile } from '../src/traces/jaeger-file.js';
 import { generatedBlocks, PAGE_COLUMNS } from './pages.js';
 import { User } from './ringside.js';
 
+const TWICE = ['syscall', 'in', 'page-fault', 'fork', 'disk-read', 'empty'];
 let user: User;
 let comparison: Comparison;
 /** Some of it with two repetitions, under a modelled clock: which changes no count. */
-const TWICE = ['syscall', 'in', 'page-fault', 'fork', 'disk-read', 'empty'];
 let twice: Comparison;
 beforeAll(async () => {
   user = await User.arrives();

@@ -1,5 +1,5 @@
 import { loadMultiboot } from '@ringside/loaders';
-import type { Effect, ExitReply, MachineState, MaybePromise, VmSpec } from '@ringside/machine';
+import { whenSettled, type Effect, type MachineState, type MaybePromise, type VmSpec } from '@ringside/machine';
 import { ControlFailure, type FrameContext, type ResendPolicy } from '@ringside/nats-transport';
 import type { ServiceRuntime } from '@ringside/nats-transport/service';
 import { chunkEffects, cpuSubject, decodeAcknowledge, decodeExit, encodeApplyEffects, encodeExitReply, type ExecutionControlsView, type MachineReport, type VmRecord } from '@ringside/protocol';
@@ -71,13 +71,10 @@ export class ManagedVm {
   exit(frame: Uint8Array, context: FrameContext): MaybePromise<Uint8Array> {
     if (this.monitor === null) throw new Error(`${this.spec.id} runs natively: it has no ring -1`);
     this.links.begin(context);
-    const reply = this.monitor.exit(decodeExit(frame, this.spec.id));
-    return reply instanceof Promise ? reply.then((settled) => this.replyFrame(settled, context)) : this.replyFrame(reply, context);
-  }
-
-  private replyFrame(reply: ExitReply, context: FrameContext): Uint8Array {
-    this.remember(reply.effects);
-    return encodeExitReply(reply, context.header);
+    return whenSettled(this.monitor.exit(decodeExit(frame, this.spec.id)), (reply) => {
+      this.remember(reply.effects);
+      return encodeExitReply(reply, context.header);
+    });
   }
 
   /** guest-cpu says that the machine changed its state. */

@@ -1,4 +1,4 @@
 import preset from '../../../jest.preset.mjs';
 
-// A process of its own for each file: in one that has run other machines before, the next runs at half the speed.
+// A process of its own for each file: in one that has run other machines before, the next is slower, some by half.
 export default { ...preset, maxWorkers: 1, workerIdleMemoryLimit: 1 };

@@ -127,8 +127,7 @@ export class NatsServer extends Server implements CustomTransportStrategy {
 
   private listenControl(subject: string, handler: MessageHandler): void {
     const { broadcast } = extrasOf(handler);
-    const context = (message: WireMessage): ControlContext => new ControlContext(message.subject, '');
-    this.subscriptions.push(this.wire.subscribe(subject, (message) => this.controlMessage(handler, context(message), message), broadcast === true ? undefined : this.options.queue));
+    this.subscriptions.push(this.wire.subscribe(subject, (message) => this.controlMessage(handler, new ControlContext(message.subject, ''), message), broadcast === true ? undefined : this.options.queue));
   }
 
   private sharedFrame(handler: FrameHandler, prefix: number, message: WireMessage): void {

@@ -77,5 +77,10 @@ export type MonitorWork = Partial<Record<MonitorPrimitive, number>>;
 export const NO_COST: ExitCost = { handlerNs: 0, nested: [] };
 
 export type MaybePromise<T> = T | Promise<T>;
+/** Go on with a value, at once if it is there: plain calls stay synchronous. */
+export function whenSettled<T, U>(value: MaybePromise<T>, next: (value: T) => U): MaybePromise<U> {
+  return value instanceof Promise ? value.then(next) : next(value);
+}
+
 /** Ring -1 as guest-cpu sees it. */
 export interface ExitHandler { exit(exit: Exit): MaybePromise<ExitReply> }

@@ -1,4 +1,4 @@
-import type { ExitCost, MaybePromise } from './exit.js';
+import { whenSettled, type ExitCost, type MaybePromise } from './exit.js';
 import { OperationRecorder, type Moment } from './operation-recorder.js';
 import { increment, LatencyTally, summarize, type MachineStatistics } from './statistics.js';
 
@@ -36,8 +36,7 @@ export class MachineBooks {
       this.recorder.addWall(0, took - handlers, handlers);
       return reply;
     };
-    const reply = send();
-    return reply instanceof Promise ? reply.then(book) : book(reply);
+    return whenSettled(send(), book);
   }
 
   statistics(now: Moment): MachineStatistics {

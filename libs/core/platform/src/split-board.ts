@@ -1,4 +1,4 @@
-import type { BusEndpoint, BusReply, BusRequest, Effect, ExitCost, MaybePromise } from '@ringside/machine';
+import { whenSettled, type BusEndpoint, type BusReply, type BusRequest, type Effect, type ExitCost, type MaybePromise } from '@ringside/machine';
 import type { StateValue } from './bus-device.js';
 import { InterruptRouter } from './interrupt-router.js';
 
@@ -20,14 +20,14 @@ export class SplitBoard implements BusEndpoint {
   cycle(request: BusRequest): MaybePromise<BusReply> {
     if (this.router.claims(request)) {
       if (this.remoteDeadline > request.now) return this.answer(request, this.router.access(request), null);
-      return then(this.ask(catchUp(request)), (reply) => {
+      return whenSettled(this.ask(catchUp(request)), (reply) => {
         this.router.feed(reply.lines, reply.rose);
         return this.answer(request, this.router.access(request), reply);
       });
     }
     const local = request.bus === 'inta' || request.bus === 'time';
     if (local && this.remoteDeadline > request.now) return this.answer(request, NO_BYTES, null);
-    return then(this.ask(request.bus === 'inta' ? catchUp(request) : request), (reply) => {
+    return whenSettled(this.ask(request.bus === 'inta' ? catchUp(request) : request), (reply) => {
       this.router.feed(reply.lines, reply.rose);
       return this.answer(request, reply.data, reply);
     });
@@ -65,7 +65,7 @@ export class SplitBoard implements BusEndpoint {
   }
 
   private ask(request: BusRequest): MaybePromise<BusReply> {
-    return then(this.remote.cycle(request), (reply) => {
+    return whenSettled(this.remote.cycle(request), (reply) => {
       this.remoteDeadline = reply.deadline;
       this.remoteLevels = reply.lines;
       return reply;
@@ -85,9 +85,4 @@ export class SplitBoard implements BusEndpoint {
 /** The remote devices' share of a request that is answered here. */
 function catchUp(request: BusRequest): BusRequest {
   return { ...request, bus: 'time', address: 0, size: 1, write: false, count: 0, data: NO_BYTES };
-}
-
-/** Go on with a reply, at once if it is there: plain calls stay synchronous. */
-function then<T, U>(reply: MaybePromise<T>, next: (reply: T) => U): MaybePromise<U> {
-  return reply instanceof Promise ? reply.then(next) : next(reply);
 }

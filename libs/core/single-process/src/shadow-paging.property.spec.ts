@@ -1,3 +1,4 @@
+import { hostileGuest } from '@ringside/guests';
 import { digestWords, type VmSpec } from '@ringside/machine';
 import { SingleProcess, specOf } from './single-process.js';
 import { pageTableGuest } from './testing/page-table-guest.js';
@@ -36,3 +37,20 @@ test(`${SEEDS} guests that edit the tables they run on go the same way natively 
   expect(exits['write-trace']).toBeGreaterThan(SEEDS);
   expect(exits['exception-or-nmi']).toBeGreaterThan(SEEDS * 10);
 }, 3_600_000);
+
+/** Longer than those of hostile-guests.spec, and past the first use of a stale TLB entry. */
+const HOSTILE_SEEDS = process.env.RINGSIDE_LONG === '1' ? 1_000 : 15;
+
+test(`${HOSTILE_SEEDS} hostile guests go the same way natively and on shadow tables`, async () => {
+  for (let seed = 0; seed < HOSTILE_SEEDS; seed++) {
+    const { image, memoryBytes } = hostileGuest(seed);
+    const [native, shadow] = await Promise.all([{ path: 'native', mmu: 'none' } as const, { path: 'hardware-assisted', mmu: 'shadow' } as const].map(async (path) => {
+      const whole = await SingleProcess.create({ spec: specOf({ ...path, memoryMiB: memoryBytes >> 20, hashStates: true }), image });
+      await whole.machine.step({ instructions: 16_000 });
+      return whole;
+    }));
+    // A machine that halts is observed when it wakes: see the hash of the states before.
+    const of = (whole: SingleProcess): object => ({ seed, ...outcome(whole) as object, ...whole.machine.state === 'halted' ? { hash: null } : {} });
+    expect(of(shadow!)).toEqual(of(native!));
+  }
+}, 7_200_000);

@@ -1,4 +1,4 @@
-import type { Bus, BusReply, BusRequest, Disposition, Effect, Exit, ExitCost, ExitReply, MaybePromise, MemorySpace, MonitorPrimitive, MonitorWork } from '@ringside/machine';
+import { whenSettled, type Bus, type BusReply, type BusRequest, type Disposition, type Effect, type Exit, type ExitCost, type ExitReply, type MaybePromise, type MemorySpace, type MonitorPrimitive, type MonitorWork } from '@ringside/machine';
 import { ExitReason, type BusAccess } from '@ringside/x86';
 import type { MonitorPorts } from './monitor-ports.js';
 
@@ -146,11 +146,10 @@ export class Transaction {
   private book<T>(bus: string, sent: number, answer: MaybePromise<T>): MaybePromise<T> {
     const request = this.requests(bus);
     request.count++;
-    const answered = (value: T): T => {
+    return whenSettled(answer, (value) => {
       request.waitNs += this.stopwatch() - sent;
       return value;
-    };
-    return answer instanceof Promise ? answer.then(answered) : answered(answer);
+    });
   }
 
   /** What has been asked on this bus: a handful of buses at most. */

@@ -1,4 +1,4 @@
-import type { Effect, Exit, ExitHandler, ExitReply, MaybePromise, VmSpec } from '@ringside/machine';
+import { whenSettled, type Effect, type Exit, type ExitHandler, type ExitReply, type MaybePromise, type VmSpec } from '@ringside/machine';
 import { ExitReason } from '@ringside/x86';
 import type { ExitRegistry } from './exit-registry.js';
 import type { MonitorPorts } from './monitor-ports.js';
@@ -24,8 +24,7 @@ export function pathMonitor<Machine extends { initialEffects(): Effect[]; exitBe
     initialEffects: () => machine.initialEffects(),
     answer(transaction) {
       machine.exitBegins(transaction);
-      const disposition = registry.handle(machine, transaction);
-      return disposition instanceof Promise ? disposition.then((settled) => transaction.reply(settled)) : transaction.reply(disposition);
+      return whenSettled(registry.handle(machine, transaction), (disposition) => transaction.reply(disposition));
     },
     stateGroups: () => registry.stateGroups(Object.values(ExitReason)),
   };

@@ -1,4 +1,4 @@
-import type { Bus, BusReply, Effect, MaybePromise, VmSpec } from '@ringside/machine';
+import { whenSettled, type Bus, type BusReply, type Effect, type MaybePromise, type VmSpec } from '@ringside/machine';
 import { loadMultiboot, type LoadedMultiboot } from '@ringside/loaders';
 import { SplitBoard } from '@ringside/platform';
 import type { BusAccess, ExecutionControls } from '@ringside/x86';
@@ -63,11 +63,10 @@ export class HardwareAssistedMachine {
   cycle(transaction: Transaction, bus: Bus, access: BusAccess | null, interruptible: boolean): MaybePromise<BusReply> {
     this.transaction = transaction;
     const { exit } = transaction;
-    const reply = this.board.cycle({
+    return whenSettled(this.board.cycle({
       vmId: exit.vmId, epoch: exit.epoch, seq: exit.seq, ordinal: 0, bus, now: exit.now, interruptible,
       address: access?.address ?? 0, size: access?.size ?? 1, write: access?.write ?? false, count: access?.count ?? 0, data: access?.data ?? NO_BYTES,
-    });
-    return reply instanceof Promise ? reply.then((answered) => this.settle(transaction, answered)) : this.settle(transaction, reply);
+    }), (reply) => this.settle(transaction, reply));
   }
 
   /** INTR and deadline as they stand, after lines changed without a cycle of ours. */
